@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Backends: who does the work of a request. An embedder's own is one file that
+ * fills a `struct vdb_backend_ops`.
+ */
+#ifndef VDB_BACKEND_H
+#define VDB_BACKEND_H
+
+#include <vdb/abi.h>
+#include <vdb/io.h>
+#include <vdb/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vdb_backend;
+
+/*
+ * A request as its backend sees it, checked: op is one the backend serves,
+ * [offset, +len) is inside the capacity and block-aligned, iov is guest memory of
+ * exactly len bytes that stays mapped until completion. Read-only but for io
+ * and scratch, which are the backend's while it has the request.
+ */
+struct vdb_req {
+	uint8_t op; /* VDB_OP_* */
+	uint8_t reserved[3];
+	uint32_t niov;
+	uint64_t offset;
+	uint64_t len;
+	const struct iovec *iov;
+	struct vdb_loop *loop;
+	struct vdb_io io;
+	uint64_t scratch[4];
+};
+
+/* What start() answers. Negative: the request failed with that -errno. */
+enum {
+	VDB_REQ_DONE = 0,    /* finished at once; READ and WRITE moved all bytes */
+	VDB_REQ_PENDING = 1, /* vdb_req_complete() will be called, once */
+	VDB_REQ_INLINE = 2,  /* step() is to be called until it is done */
+};
+
+struct vdb_backend_ops {
+	uint32_t size;
+	uint32_t reserved;
+	const char *name;
+	/* Starts one request, on the loop's thread. Must not block. */
+	int (*start)(void *ctx, struct vdb_req *req);
+	/* For VDB_REQ_INLINE: work on about `max` bytes, no more; return how many, or
+	 * -errno. Done when the returns add up to req->len. NULL if not used. */
+	int64_t (*step)(void *ctx, struct vdb_req *req, uint64_t max);
+	/* After the last lane has let go. NULL: nothing to do. */
+	void (*destroy)(void *ctx);
+};
+
+#define VDB_BACKEND_READONLY (1u << 0)
+
+struct vdb_backend_info {
+	uint32_t size;
+	uint32_t flags;      /* VDB_BACKEND_* */
+	uint64_t capacity;   /* bytes */
+	uint32_t block_size; /* power of two; 0 = 512 */
+	uint32_t ops;        /* bit n: VDB_OP n (READ..WRITE_ZEROES); bit 31: the USER range */
+};
+
+/* A backend of the embedder's: ops and info are copied. Any thread. -E2BIG, -EINVAL. */
+VDB_MUST_CHECK int vdb_backend_create(const struct vdb_backend_ops *ops, void *ctx,
+                                      const struct vdb_backend_info *info, struct vdb_backend **out);
+
+/* Drops the caller's reference; lanes hold their own. NULL is fine. Any thread. */
+void vdb_backend_destroy(struct vdb_backend *backend);
+
+/* Set info->size first. Any thread. */
+VDB_MUST_CHECK int vdb_backend_query(const struct vdb_backend *backend, struct vdb_backend_info *info);
+
+/* Finishes a pending request: `result` as in struct vdb_cqe, for READ and WRITE the
+ * bytes moved. Loop's thread; req is gone afterwards. */
+void vdb_req_complete(struct vdb_req *req, int32_t result);
+
+/* The same from any other thread, by a post. */
+void vdb_req_complete_post(struct vdb_req *req, int32_t result);
+
+/* ---- Backends of the library ---- */
+
+#define VDB_FILE_READONLY (1u << 0)
+#define VDB_FILE_DIRECT (1u << 1) /* O_DIRECT: no page cache */
+
+struct vdb_file_config {
+	uint32_t size;
+	uint32_t flags;      /* VDB_FILE_* */
+	const char *path;    /* regular file or block device; NULL: use fd */
+	int32_t fd;          /* duplicated */
+	uint32_t block_size; /* 0 = 512, or what O_DIRECT needs */
+};
+
+/* An image file or block device of fixed size. FLUSH: fdatasync has succeeded.
+ * DISCARD, WRITE_ZEROES: fallocate. -EISDIR, -EINVAL: empty or not a multiple of
+ * the block size, not fit for O_DIRECT; or what open() said. */
+VDB_MUST_CHECK int vdb_backend_file(const struct vdb_file_config *config, struct vdb_backend **out);
+
+/* Host memory, the caller's, `len` bytes: it must outlive the backend. */
+VDB_MUST_CHECK int vdb_backend_memory(void *memory, uint64_t len, struct vdb_backend **out);
+
+/* Completes everything at once; reads leave the buffer alone. For measuring. */
+VDB_MUST_CHECK int vdb_backend_null(uint64_t capacity, struct vdb_backend **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

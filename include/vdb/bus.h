@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A bus: address ranges that do not overlap, each with its handler. A VM has
+ * one for MMIO and one for port I/O; exits are dispatched to them.
+ */
+#ifndef VDB_BUS_H
+#define VDB_BUS_H
+
+#include <vdb/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vdb_bus;
+struct vdb_vcpu;
+
+/* One access of the guest: 1, 2, 4 or 8 bytes, never beyond the range's end. */
+struct vdb_bus_access {
+	uint64_t offset; /* from the start of the range */
+	uint32_t len;    /* bytes */
+	uint32_t reserved;
+	uint8_t *data;         /* read: fill `len` bytes (zeroes on entry); write: take them */
+	struct vdb_vcpu *vcpu; /* who, NULL from vdb_bus_read/write; for vdb_vcpu_wait() */
+};
+
+/* Called on the vCPU's thread, by several vCPUs at once. NULL read: zeroes;
+ * NULL write: ignored. */
+struct vdb_bus_ops {
+	uint32_t size;
+	uint32_t reserved;
+	void (*read)(void *ctx, struct vdb_bus_access *access);
+	void (*write)(void *ctx, struct vdb_bus_access *access);
+};
+
+VDB_MUST_CHECK int vdb_bus_create(struct vdb_bus **out);
+void vdb_bus_destroy(struct vdb_bus *bus);
+
+/* Claims [base, base+len). `name` (copied) appears in messages. -EEXIST:
+ * overlaps a range, the message names it; -EINVAL: len 0 or wraps. Any thread. */
+VDB_MUST_CHECK int vdb_bus_add(struct vdb_bus *bus, const char *name, uint64_t base, uint64_t len,
+                               const struct vdb_bus_ops *ops, void *ctx);
+
+/* Gives up the range that starts at base and waits until no handler runs in it:
+ * not from a handler of that range, not from a loop's thread (-EDEADLK). -ENOENT. */
+VDB_MUST_CHECK int vdb_bus_remove(struct vdb_bus *bus, uint64_t base);
+
+/* Performs an access as the guest would. An unclaimed or straddling access reads
+ * as all-ones and writes nowhere; it returns 0, a claimed one 1. Any thread. */
+int vdb_bus_read(struct vdb_bus *bus, struct vdb_vcpu *vcpu, uint64_t addr, void *data, uint32_t len);
+int vdb_bus_write(struct vdb_bus *bus, struct vdb_vcpu *vcpu, uint64_t addr, const void *data, uint32_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Host I/O on the loop: io_uring where there is one, the thread pool elsewhere.
+ * For backends; loop's thread only.
+ */
+#ifndef VDB_IO_H
+#define VDB_IO_H
+
+#include <sys/uio.h>
+#include <vdb/loop.h>
+#include <vdb/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+	VDB_IO_READV = 1,     /* preadv(fd, iov, niov, offset) */
+	VDB_IO_WRITEV = 2,    /* pwritev */
+	VDB_IO_FDATASYNC = 3, /* fdatasync(fd) */
+	VDB_IO_FALLOCATE = 4, /* fallocate(fd, mode, offset, len) */
+	VDB_IO_POLL = 5,      /* one shot: result is the revents; mode = poll events */
+};
+
+/* One host operation. The caller's; it and `iov` must stay until `done`. */
+struct vdb_io {
+	uint32_t op; /* VDB_IO_* */
+	int32_t fd;
+	const struct iovec *iov;
+	uint32_t niov;
+	int32_t mode;
+	uint64_t offset;
+	uint64_t len;
+	/* Called once, on the loop's thread, never from within vdb_io_submit(): what the
+	 * system call returned, or -errno. May submit again, or free the io. */
+	void (*done)(struct vdb_io *io, int64_t result);
+	uint64_t opaque[6]; /* the library's */
+};
+
+/* Starts it. Cannot fail: what goes wrong is `done`'s result. EINTR and EAGAIN are
+ * retried by the library. */
+void vdb_io_submit(struct vdb_loop *loop, struct vdb_io *io);
+
+/* Asks for an early end: `done` still comes, with -ECANCELED or the result. */
+void vdb_io_cancel(struct vdb_loop *loop, struct vdb_io *io);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A lane joins one queue to one loop and one backend. It is kicked by an
+ * eventfd and interrupts by a trigger; where those come from (a doorbell, an
+ * irqfd, a vhost-user peer, a test) it does not know.
+ */
+#ifndef VDB_LANE_H
+#define VDB_LANE_H
+
+#include <vdb/backend.h>
+#include <vdb/loop.h>
+#include <vdb/ring.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vdb_lane;
+
+struct vdb_lane_config {
+	uint32_t size;
+	int32_t kick_fd;            /* eventfd, duplicated, never read; -1 or 0 = none, see vdb_lane_kick() */
+	int32_t call_fd;            /* eventfd, duplicated; written 1 to interrupt; -1 or 0 = none */
+	uint32_t max_inflight;      /* requests that the backend has at once; 0 = 128 */
+	void (*trigger)(void *arg); /* instead of call_fd; loop's thread */
+	void *trigger_arg;
+	struct vdb_tenant *tenant; /* NULL: one of its own */
+	/* The queue was stopped because of guest misconduct or host failure: VDB_REASON_*.
+	 * Loop's thread. NULL: the guest is told all the same. */
+	void (*broken)(void *arg, uint32_t reason);
+	void *broken_arg;
+};
+
+/*
+ * Attaches queue and backend to the loop; takes the queue over on success only.
+ * Returns before the loop has it: the first turn after that serves it. Any thread.
+ */
+VDB_MUST_CHECK int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queue,
+                                   struct vdb_backend *backend, const struct vdb_lane_config *config,
+                                   struct vdb_lane **out);
+
+/*
+ * Takes no more requests; when those in flight are complete (and their completions
+ * published) frees lane and queue and calls done(arg) (may be NULL) on the
+ * loop's thread. Any thread. NULL is fine.
+ */
+void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg);
+
+/* As if the doorbell had rung. Any thread. */
+void vdb_lane_kick(struct vdb_lane *lane);
+
+/* Monotonic counters. Any thread, at no cost to the loop. */
+struct vdb_lane_stats {
+	uint32_t size;
+	uint32_t state;       /* VDB_RING_* of the queue */
+	uint64_t requests;    /* taken off the queue */
+	uint64_t completions; /* published */
+	uint64_t errors;      /* of those, with a negative result */
+	uint64_t bytes_read;
+	uint64_t bytes_written;
+	uint64_t kicks;      /* doorbells that arrived */
+	uint64_t visits;     /* times served */
+	uint64_t poll_hits;  /* visits that no doorbell had asked for */
+	uint64_t triggers;   /* interrupts raised */
+	uint64_t suppressed; /* batches published without one, since the guest did not ask */
+	uint64_t resets;
+	uint64_t broken;
+	uint32_t inflight; /* now */
+	uint32_t reserved;
+};
+VDB_MUST_CHECK int vdb_lane_stats(const struct vdb_lane *lane, struct vdb_lane_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

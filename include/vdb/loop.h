@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop: one thread, one io_uring, serving the rings of many VMs.
+ *
+ * Everything attached to a loop belongs to the thread that runs it: the first
+ * thread that calls run, step or prepare. Lanes are created and destroyed from
+ * any thread, by posts.
+ */
+#ifndef VDB_LOOP_H
+#define VDB_LOOP_H
+
+#include <vdb/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vdb_loop;
+struct vdb_tenant;
+struct vdb_timer;
+
+enum {
+	VDB_ENGINE_AUTO = 0,  /* io_uring; epoll where that is not available */
+	VDB_ENGINE_URING = 1, /* or fail, with the reason */
+	VDB_ENGINE_EPOLL = 2, /* epoll and a thread pool for disk I/O */
+};
+
+struct vdb_loop_config {
+	uint32_t size;
+	uint32_t engine;       /* VDB_ENGINE_* */
+	uint32_t sq_entries;   /* io_uring: 0 = 256 */
+	uint32_t cq_entries;   /* io_uring: 0 = 16384; at least 4 * (rings + requests in flight) is wise */
+	int32_t pool_threads;  /* epoll: 0 = do disk I/O on the loop's thread; -1 = default (2) */
+	uint32_t poll_ns;      /* look at hot rings that long before sleeping; 0 = sleep at once */
+	uint64_t quantum;      /* bytes a tenant may be served per turn; 0 = 256 KiB */
+	uint32_t request_cost; /* bytes that a request counts for besides its data; 0 = 4096 */
+	uint32_t reserved;
+};
+
+/* config may be NULL. VDB_ENGINE_URING: -ENOSYS, -EPERM where it is forbidden. */
+VDB_MUST_CHECK int vdb_loop_create(const struct vdb_loop_config *config, struct vdb_loop **out);
+
+/*
+ * Frees a loop that is not running. What is still attached is detached first:
+ * requests in flight are waited for, posts not yet run get -ECANCELED. Call it
+ * on the loop's thread, or when that has returned from vdb_loop_run().
+ * -EBUSY: it runs. NULL is fine.
+ */
+VDB_MUST_CHECK int vdb_loop_destroy(struct vdb_loop *loop);
+
+/* Serves until vdb_loop_stop(). Returns 0, or -errno if the engine failed for good.
+ * May be called again. -EBUSY: another thread runs it; -EPERM: another thread owns it. */
+VDB_MUST_CHECK int vdb_loop_run(struct vdb_loop *loop);
+
+/* Makes vdb_loop_run() return after its present turn. Any thread, signal-safe. */
+void vdb_loop_stop(struct vdb_loop *loop);
+
+/* vdb_loop_run() on a new thread named `name` (NULL = "vdb-loop"), pinned to host CPU
+ * `cpu` unless -1, with all signals blocked. vdb_loop_join() stops it and waits
+ * (not on the loop's own thread: -EDEADLK); then the loop may be destroyed. */
+VDB_MUST_CHECK int vdb_loop_start(struct vdb_loop *loop, int cpu, const char *name);
+VDB_MUST_CHECK int vdb_loop_join(struct vdb_loop *loop);
+
+/*
+ * Nesting in a loop of your own: wait until vdb_loop_fd() is readable, but only
+ * after vdb_loop_prepare() said 1; then vdb_loop_step().
+ *
+ * prepare arms every doorbell, then looks at every ring once more: 1 = you may
+ * sleep; 0 = there is work already, call vdb_loop_step() now.
+ * step does one turn without waiting: 1 if it did anything, 0 if not, or -errno.
+ */
+int vdb_loop_fd(const struct vdb_loop *loop);
+VDB_MUST_CHECK int vdb_loop_prepare(struct vdb_loop *loop);
+VDB_MUST_CHECK int vdb_loop_step(struct vdb_loop *loop);
+
+/* 1 if the calling thread is the one that runs this loop. */
+int vdb_loop_here(const struct vdb_loop *loop);
+
+/* ---- Work from other threads ---- */
+
+/* Runs fn(arg, 0) on the loop's thread, in order of posting; fn(arg, -ECANCELED) on
+ * the destroying thread if the loop ends first. Any thread, the loop's too. -ENOMEM. */
+VDB_MUST_CHECK int vdb_loop_post(struct vdb_loop *loop, void (*fn)(void *arg, int status), void *arg);
+
+/* The same, but waits for fn's return value. On the loop's own thread: called at
+ * once. Never hold a lock that the loop takes. -ECANCELED: the loop ended. Control
+ * threads only; a vCPU's thread uses a gate (vdb/gate.h). */
+VDB_MUST_CHECK int vdb_loop_call(struct vdb_loop *loop, int (*fn)(void *arg), void *arg);
+
+/* ---- Timers (loop's thread only) ---- */
+
+/* A timer, not armed. -ENOMEM. */
+VDB_MUST_CHECK int vdb_timer_create(struct vdb_loop *loop, void (*fn)(void *arg), void *arg,
+                                    struct vdb_timer **out);
+
+/* Calls fn once, `ns` nanoseconds from now (CLOCK_MONOTONIC); replaces an earlier setting. */
+void vdb_timer_arm(struct vdb_timer *timer, uint64_t ns);
+void vdb_timer_disarm(struct vdb_timer *timer);
+
+/* Also from its own callback. NULL is fine. */
+void vdb_timer_destroy(struct vdb_timer *timer);
+
+/* ---- Fairness ---- */
+
+/*
+ * A tenant is what the loop is fair between: a VM, usually. Each turn a tenant
+ * with work may be served one quantum, in bytes plus request_cost per request;
+ * what it overdraws counts against its next turn. Destroy drops the caller's
+ * reference; lanes hold their own. Any thread.
+ */
+VDB_MUST_CHECK int vdb_tenant_create(struct vdb_loop *loop, struct vdb_tenant **out);
+void vdb_tenant_destroy(struct vdb_tenant *tenant);
+
+struct vdb_tenant_stats {
+	uint32_t size;
+	uint32_t reserved;
+	uint64_t bytes;    /* served */
+	uint64_t requests; /* served */
+	uint64_t turns;    /* in which it had work */
+};
+VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats);
+
+/* Monotonic counters. Any thread, at no cost to the loop. */
+struct vdb_loop_stats {
+	uint32_t size;
+	uint32_t engine; /* VDB_ENGINE_URING or _EPOLL: what is in use */
+	uint64_t turns;  /* rounds over all tenants with work */
+	uint64_t sleeps; /* waits that blocked */
+	uint64_t enters; /* io_uring_enter or epoll_wait calls */
+	uint64_t events; /* CQEs or epoll events */
+	uint64_t bells;  /* kicks that arrived */
+	uint64_t ios;    /* host operations started */
+	uint64_t posts;
+	uint64_t timers;
+	uint64_t rearms;      /* multishot polls that had ended */
+	uint64_t poll_hits;   /* work found by looking, not by a bell */
+	uint64_t uring_flags; /* IORING_SETUP_* in use */
+};
+VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

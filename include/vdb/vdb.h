@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libvdb: virtual doorbells for virtual machine monitors on Linux/KVM.
+ *
+ * This header includes all the others but vdb/guest.h, which is for guests.
+ */
+#ifndef VDB_VDB_H
+#define VDB_VDB_H
+
+#include <vdb/abi.h>
+#include <vdb/backend.h>
+#include <vdb/bus.h>
+#include <vdb/cpuid.h>
+#include <vdb/doorbell.h>
+#include <vdb/error.h>
+#include <vdb/gate.h>
+#include <vdb/io.h>
+#include <vdb/irq.h>
+#include <vdb/kvm.h>
+#include <vdb/lane.h>
+#include <vdb/loop.h>
+#include <vdb/mem.h>
+#include <vdb/ring.h>
+#include <vdb/types.h>
+#include <vdb/vcpu.h>
+#include <vdb/vm.h>
+#include <vdb/worker.h>
+#include <vdb/x86.h>
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The error convention: -errno for the program, vdb_errmsg() for people. */
+#ifndef VDB_BASE_ERROR_H
+#define VDB_BASE_ERROR_H
+
+#include <errno.h>
+#include <vdb/error.h>
+
+/*
+ * Records the calling thread's message and returns -err:
+ *
+ *     return vdb__fail(EINVAL, "region at %#llx: length 0; give at least a page", gpa);
+ *
+ * `err` is positive. Say what, where, and what to do about it.
+ */
+__attribute__((format(printf, 2, 3))) int vdb__fail(int err, const char *fmt, ...);
+
+/* The same for a failed system call: appends ": " and strerror(err). */
+__attribute__((format(printf, 2, 3))) int vdb__fail_sys(int err, const char *fmt, ...);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a loop serves. A source is kicked by an eventfd, or found by looking at
+ * it while it is hot; it is served fairly within its tenant. Lanes are sources.
+ * Loop's thread only, unless said otherwise.
+ */
+#ifndef VDB_LOOP_SOURCE_H
+#define VDB_LOOP_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <vdb/loop.h>
+
+#include "base/list.h"
+
+struct vdb__source;
+
+struct vdb__source_ops {
+	/* Work that serve() could do now? A load or two, no side effect. */
+	bool (*pending)(struct vdb__source *source);
+	/* Serves up to `budget` (bytes + request_cost each; may overdraw by one request or
+	 * one quantum-sized step). Returns the cost; fills requests and bytes served. */
+	uint64_t (*serve)(struct vdb__source *source, uint64_t budget);
+	/* Asks for the doorbell and looks again: true = there is work, do not sleep. */
+	bool (*arm)(struct vdb__source *source);
+	/* The doorbell rang (for counters). */
+	void (*kicked)(struct vdb__source *source);
+};
+
+enum vdb__source_state {
+	VDB__IDLE,  /* armed: only a kick brings it back */
+	VDB__HOT,   /* drained but not armed: looked at every turn */
+	VDB__READY, /* on its tenant's list, will be served */
+};
+
+struct vdb__source {
+	const struct vdb__source_ops *ops;
+	struct vdb_loop *loop;
+	struct vdb_tenant *tenant;
+	struct vdb__list link; /* in the tenant's ready list or the loop's hot list */
+	enum vdb__source_state state;
+	void *watch; /* the engine's, of the kick fd */
+};
+
+/* Attaches: kick_fd (-1 = none) is watched, the source is served in this turn once. */
+int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant,
+                    int kick_fd);
+
+/* Puts it on the ready list (a request slot became free, inline work is left, a post kicked it). */
+void vdb__source_ready(struct vdb__source *source);
+
+/* Detaches. `gone` is called when the engine will not touch it any more (never from
+ * within this call); only then may it be freed and kick_fd be closed. */
+void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__source *source));
+
+/* Charges service that was not given in serve(): a continued transfer. */
+void vdb__tenant_charge(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests);
+
+/* Once-per-batch work: `fn` is called after the CQEs of this turn have been reaped, and
+ * again after serving, if queued meanwhile. Queueing twice is one call. */
+struct vdb__batch {
+	struct vdb__list link;
+	void (*fn)(struct vdb__batch *batch);
+};
+void vdb__loop_batch(struct vdb_loop *loop, struct vdb__batch *batch);
+
+/* A post whose memory is the caller's: cannot fail. Any thread. Queueing it again before it has run
+ * is an error of the caller's. */
+struct vdb__post {
+	struct vdb__post *next;
+	void (*fn)(struct vdb__post *post, int status);
+};
+void vdb__loop_post(struct vdb_loop *loop, struct vdb__post *post);
+
+/* Config in use. */
+uint64_t vdb__loop_quantum(const struct vdb_loop *loop);
+uint32_t vdb__loop_request_cost(const struct vdb_loop *loop);
+
+/* What must be gone before the loop may be destroyed (lanes): vdb_loop_destroy() asks
+ * each member to leave and turns until none is left. */
+struct vdb__member {
+	struct vdb__list link;
+	void (*leave)(struct vdb__member *member);
+};
+void vdb__loop_join_member(struct vdb_loop *loop, struct vdb__member *member);
+void vdb__loop_part_member(struct vdb_loop *loop, struct vdb__member *member);
+
+#endif
