@@ -1,0 +1,16 @@
+# vdb_flags: how all code of this tree is compiled; the installed targets do not carry it.
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+
+add_library(vdb_flags INTERFACE)
+target_compile_definitions(vdb_flags INTERFACE _GNU_SOURCE)
+target_compile_options(vdb_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wshadow -Wconversion>
+  $<$<AND:$<COMPILE_LANGUAGE:C>,$<BOOL:${VDB_WERROR}>>:-Werror>)
+
+if(VDB_SANITIZE)
+  target_compile_options(vdb_flags INTERFACE
+    -fsanitize=${VDB_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(vdb_flags INTERFACE -fsanitize=${VDB_SANITIZE})
+endif()
