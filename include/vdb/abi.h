@@ -81,7 +81,7 @@ struct vdb_page_ring {
 
 /* Written by the driver only. */
 struct vdb_ring_driver {
-	uint32_t reset;   /* ask for a reset: a value other than device.generation */
+	uint32_t reset;   /* ask for a reset: the next generation; not 0, not what stands here */
 	uint32_t ready;   /* == device.generation: this line is valid, indices are zero */
 	uint32_t version; /* VDB_ABI_VERSION of the driver */
 	uint32_t reserved0;
@@ -91,7 +91,7 @@ struct vdb_ring_driver {
 
 /* Written by the device only. */
 struct vdb_ring_device {
-	uint32_t generation; /* of the last reset; 1 after the ring was attached, never 0 */
+	uint32_t generation; /* of the last reset: driver.reset; never 0 once a device is there */
 	uint32_t state;      /* VDB_RING_*; a change raises an interrupt */
 	uint32_t reason;     /* VDB_REASON_*, when broken */
 	uint32_t version;    /* VDB_ABI_VERSION of the device */
@@ -99,7 +99,7 @@ struct vdb_ring_device {
 	uint64_t capacity;   /* bytes of the backend */
 	uint32_t block_size; /* offset and len of READ..WRITE_ZEROES are multiples */
 	uint32_t max_segments;
-	uint32_t max_len; /* bytes of one request, all segments together */
+	uint32_t max_len; /* bytes of one READ, WRITE or USER, all segments together */
 	uint32_t ops;     /* bit n: VDB_OP n is served; bit 31: the USER range */
 	uint64_t reserved[2];
 };
@@ -134,7 +134,11 @@ struct vdb_ring {
 #define VDB_OP_USER 128u       /* 128..255 belong to the embedder */
 
 #define VDB_SQE_SG \
-	1u /* addr is the gpa of `segments` vdb_seg; len is the total, 0 = take it from the table */
+	1u /* addr is the gpa of `segments` vdb_seg; len is the total, 0 = take it from the table. */
+/*
+ * One segment is at most 2^32 - 1 bytes, but FILL and COPY may have any total that is less than
+ * 2^63 (len 0 then). They are not bound by max_len: they are done piece by piece.
+ */
 
 struct vdb_sqe {
 	uint8_t op;    /* VDB_OP_* */
