@@ -7,7 +7,13 @@ install(DIRECTORY include/vdb DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATC
 install(TARGETS vdb EXPORT vdb_shared_targets)
 install(TARGETS vdb_static EXPORT vdb_static_targets)
 
-configure_file(vdb.pc.in vdb.pc @ONLY)
+# Written when installing, since `cmake --install --prefix` may name another prefix than the build knew.
+install(CODE "
+  set(PROJECT_VERSION [[${PROJECT_VERSION}]])
+  set(PROJECT_DESCRIPTION [[${PROJECT_DESCRIPTION}]])
+  set(CMAKE_INSTALL_LIBDIR [[${CMAKE_INSTALL_LIBDIR}]])
+  set(CMAKE_INSTALL_INCLUDEDIR [[${CMAKE_INSTALL_INCLUDEDIR}]])
+  configure_file([[${PROJECT_SOURCE_DIR}/vdb.pc.in]] [[${PROJECT_BINARY_DIR}/vdb.pc]] @ONLY)")
 install(FILES ${PROJECT_BINARY_DIR}/vdb.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 # Two export files: who links the shared library does not need liburing's development files.

@@ -33,6 +33,8 @@ struct vdb_bus_ops {
 	void (*write)(void *ctx, struct vdb_bus_access *access);
 };
 
+/* A bus without ranges. -ENOMEM. Destroy frees it with its claims, when nobody uses it any
+ * more; NULL is fine. */
 VDB_MUST_CHECK int vdb_bus_create(struct vdb_bus **out);
 void vdb_bus_destroy(struct vdb_bus *bus);
 

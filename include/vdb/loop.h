@@ -118,6 +118,8 @@ struct vdb_tenant_stats {
 	uint64_t requests; /* served */
 	uint64_t turns;    /* in which it had work */
 };
+
+/* Monotonic counters. Any thread, at no cost to the loop. */
 VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats);
 
 /* Monotonic counters. Any thread, at no cost to the loop. */

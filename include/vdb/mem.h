@@ -102,7 +102,7 @@ void vdb_mem_unpin(struct vdb_mem_pin *pin);
 
 /*
  * Dirty tracking of what the *host* writes (devices, the library, vdb_mem_write).
- * What the guest writes is in KVM's log: vdb_vm_dirty_log(). A page is marked
+ * What the guest writes is in KVM's log: vdb_vm_dirty_log_harvest(). A page is marked
  * after its data is in memory and before the completion is published.
  * start: begins with a clean bitmap. stop: ends it.
  * harvest: moves the bits of [gpa, gpa+len) out (bit 0 of bitmap[0] = page of gpa)

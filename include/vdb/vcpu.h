@@ -21,6 +21,7 @@ struct vdb_vcpu;
  * thread. Its CPUID is vdb_cpuid_set()'s, or all that KVM supports. */
 VDB_MUST_CHECK int vdb_vcpu_create(struct vdb_vm *vm, uint32_t index, struct vdb_vcpu **out);
 
+/* The index it was created with. Any thread. */
 uint32_t vdb_vcpu_index(const struct vdb_vcpu *vcpu);
 
 /*

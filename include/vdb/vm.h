@@ -105,6 +105,7 @@ VDB_MUST_CHECK int vdb_vm_stop(struct vdb_vm *vm, vdb_done_fn done, void *arg);
 struct vdb_bus *vdb_vm_mmio(struct vdb_vm *vm);
 struct vdb_bus *vdb_vm_pio(struct vdb_vm *vm);
 
+/* The memory it was created with. Any thread. */
 struct vdb_mem *vdb_vm_mem(struct vdb_vm *vm);
 
 /* KVM's log of what the *guest* wrote. start/stop switch it for all regions;
