@@ -158,7 +158,15 @@ struct vdb_seg {
 
 /*
  * result: bytes moved by READ and WRITE (always all of them), the embedder's
- * value for USER, 0 for every other op; or -errno (Linux numbers).
+ * value for USER, 0 for every other op; or -errno (Linux numbers):
+ *   EINVAL      misaligned, wraps, too long, unknown flag
+ *   ERANGE      beyond the capacity
+ *   EFAULT      not memory, or read-only memory that the device would write
+ *   E2BIG       more pieces than the device takes
+ *   EOPNOTSUPP  this device does not serve the op
+ *   EROFS       the backend is read-only
+ *   ENOMEM      the host is short of memory: try again
+ *   EIO, ENOSPC and others: what the backend met
  */
 struct vdb_cqe {
 	uint64_t user_data;

@@ -17,10 +17,12 @@ extern "C" {
 struct vdb_backend;
 
 /*
- * A request as its backend sees it, checked: op is one the backend serves,
- * [offset, +len) is inside the capacity and block-aligned, iov is guest memory of
- * exactly len bytes that stays mapped until completion. Read-only but for io
- * and scratch, which are the backend's while it has the request.
+ * A request as its backend sees it, checked: op is one the backend serves, never
+ * NOP, COPY or FILL; [offset, +len) is inside the capacity and block-aligned and,
+ * but for FLUSH and USER, not empty. READ, WRITE and USER: iov is guest memory of
+ * exactly len bytes in at most 1024 pieces that stays mapped until completion;
+ * USER's may be written. Another thread of the guest may change it at any time.
+ * Read-only but for io and scratch, which are the backend's while it has the request.
  */
 struct vdb_req {
 	uint8_t op; /* VDB_OP_* */
@@ -45,10 +47,11 @@ struct vdb_backend_ops {
 	uint32_t size;
 	uint32_t reserved;
 	const char *name;
-	/* Starts one request, on the loop's thread. Must not block. */
+	/* Starts one request, on the loop's thread. Must not block. The tenant is charged
+	 * for len at once, however long it takes; what is INLINE, as it is worked on. */
 	int (*start)(void *ctx, struct vdb_req *req);
-	/* For VDB_REQ_INLINE: work on about `max` bytes, no more; return how many, or
-	 * -errno. Done when the returns add up to req->len. NULL if not used. */
+	/* For VDB_REQ_INLINE: work on 1..max bytes; return how many, or -errno. Done, with
+	 * a good result, when the returns add up to req->len. NULL if not used. */
 	int64_t (*step)(void *ctx, struct vdb_req *req, uint64_t max);
 	/* After the last lane has let go. NULL: nothing to do. */
 	void (*destroy)(void *ctx);
@@ -75,11 +78,16 @@ void vdb_backend_destroy(struct vdb_backend *backend);
 VDB_MUST_CHECK int vdb_backend_query(const struct vdb_backend *backend, struct vdb_backend_info *info);
 
 /* Finishes a pending request: `result` as in struct vdb_cqe, for READ and WRITE the
- * bytes moved. Loop's thread; req is gone afterwards. */
+ * bytes moved (less than all is -EIO to the guest). Once; also from within start(),
+ * which then returns VDB_REQ_PENDING. Loop's thread; req is gone afterwards. */
 void vdb_req_complete(struct vdb_req *req, int32_t result);
 
 /* The same from any other thread, by a post. */
 void vdb_req_complete_post(struct vdb_req *req, int32_t result);
+
+/* Counts work against the tenant that len does not show: zeroes written for
+ * WRITE_ZEROES, a copy made on the way. Loop's thread. */
+void vdb_req_charge(struct vdb_req *req, uint64_t bytes);
 
 /* ---- Backends of the library ---- */
 
@@ -90,16 +98,20 @@ struct vdb_file_config {
 	uint32_t size;
 	uint32_t flags;      /* VDB_FILE_* */
 	const char *path;    /* regular file or block device; NULL: use fd */
-	int32_t fd;          /* duplicated */
+	int32_t fd;          /* duplicated; neither O_APPEND nor O_NONBLOCK, O_DIRECT as in flags */
 	uint32_t block_size; /* 0 = 512, or what O_DIRECT needs */
 };
 
-/* An image file or block device of fixed size. FLUSH: fdatasync has succeeded.
- * DISCARD, WRITE_ZEROES: fallocate. -EISDIR, -EINVAL: empty or not a multiple of
- * the block size, not fit for O_DIRECT; or what open() said. */
+/*
+ * An image file or block device of fixed size. FLUSH: fdatasync has succeeded; after
+ * it failed once every later FLUSH fails too, since the page cache may be clean
+ * but lost. DISCARD is advice: 0 also where the file cannot. WRITE_ZEROES:
+ * fallocate, or zeroes written. -EISDIR, -EINVAL: empty or not a multiple of the
+ * block size, not fit for O_DIRECT; or what open() said.
+ */
 VDB_MUST_CHECK int vdb_backend_file(const struct vdb_file_config *config, struct vdb_backend **out);
 
-/* Host memory, the caller's, `len` bytes: it must outlive the backend. */
+/* Host memory, the caller's, `len` bytes, a multiple of 512: it must outlive the backend. */
 VDB_MUST_CHECK int vdb_backend_memory(void *memory, uint64_t len, struct vdb_backend **out);
 
 /* Completes everything at once; reads leave the buffer alone. For measuring. */

@@ -19,8 +19,8 @@ struct vdb_lane;
 
 struct vdb_lane_config {
 	uint32_t size;
-	int32_t kick_fd;            /* eventfd, duplicated, never read; -1 or 0 = none, see vdb_lane_kick() */
-	int32_t call_fd;            /* eventfd, duplicated; written 1 to interrupt; -1 or 0 = none */
+	int32_t kick_fd; /* eventfd, duplicated, never read; -1 or 0 = none, see vdb_lane_kick() */
+	int32_t call_fd; /* eventfd, duplicated, made O_NONBLOCK; written 1 to interrupt; -1 or 0 = none */
 	uint32_t max_inflight;      /* requests that the backend has at once; 0 = 128 */
 	void (*trigger)(void *arg); /* instead of call_fd; loop's thread */
 	void *trigger_arg;
@@ -42,11 +42,12 @@ VDB_MUST_CHECK int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queu
 /*
  * Takes no more requests; when those in flight are complete (and their completions
  * published) frees lane and queue and calls done(arg) (may be NULL) on the
- * loop's thread. Any thread. NULL is fine.
+ * loop's thread. Any thread. NULL is fine. When the loop was destroyed first, the
+ * lane has let go of everything already: it is freed and done called here.
  */
 void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg);
 
-/* As if the doorbell had rung. Any thread. */
+/* As if the doorbell had rung. Any thread. Nothing happens once the loop is gone. */
 void vdb_lane_kick(struct vdb_lane *lane);
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
@@ -60,7 +61,7 @@ struct vdb_lane_stats {
 	uint64_t bytes_written;
 	uint64_t kicks;      /* doorbells that arrived */
 	uint64_t visits;     /* times served */
-	uint64_t poll_hits;  /* visits that no doorbell had asked for */
+	uint64_t poll_hits;  /* visits that found requests which no doorbell had announced */
 	uint64_t triggers;   /* interrupts raised */
 	uint64_t suppressed; /* batches published without one, since the guest did not ask */
 	uint64_t resets;

@@ -19,7 +19,7 @@ struct vdb__source_ops {
 	/* Work that serve() could do now? A load or two, no side effect. */
 	bool (*pending)(struct vdb__source *source);
 	/* Serves up to `budget` (bytes + request_cost each; may overdraw by one request or
-	 * one quantum-sized step). Returns the cost; fills requests and bytes served. */
+	 * one quantum-sized step). Returns the cost; adds to source->requests and ->bytes. */
 	uint64_t (*serve)(struct vdb__source *source, uint64_t budget);
 	/* Asks for the doorbell and looks again: true = there is work, do not sleep. */
 	bool (*arm)(struct vdb__source *source);
@@ -39,6 +39,8 @@ struct vdb__source {
 	struct vdb_tenant *tenant;
 	struct vdb__list link; /* in the tenant's ready list or the loop's hot list */
 	enum vdb__source_state state;
+	uint64_t requests; /* served, ever: serve() adds, the loop passes the growth on to the tenant */
+	uint64_t bytes;
 	void *watch; /* the engine's, of the kick fd */
 };
 
@@ -52,6 +54,9 @@ void vdb__source_ready(struct vdb__source *source);
 /* Detaches. `gone` is called when the engine will not touch it any more (never from
  * within this call); only then may it be freed and kick_fd be closed. */
 void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__source *source));
+
+/* One more reference, dropped by vdb_tenant_destroy(). Any thread. */
+void vdb__tenant_ref(struct vdb_tenant *tenant);
 
 /* Charges service that was not given in serve(): a continued transfer. */
 void vdb__tenant_charge(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests);
