@@ -24,13 +24,13 @@ struct vdb_mem;
 struct vdb_mem_pin;
 
 enum {
-	VDB_MEM_ANON = 0,  /* anonymous memory */
+	VDB_MEM_ANON = 0,  /* anonymous memory, always private to this process */
 	VDB_MEM_MEMFD = 1, /* a memfd of the library's, see vdb_mem_fd() */
 	VDB_MEM_FD = 2,    /* the caller's file or memfd, `fd` at `fd_offset`; duplicated */
 	VDB_MEM_HOST = 3,  /* the caller's mapping at `host`; stays the caller's */
 };
 
-#define VDB_REGION_PRIVATE (1u << 0)  /* copy-on-write instead of shared (ANON, MEMFD, FD) */
+#define VDB_REGION_PRIVATE (1u << 0)  /* copy-on-write instead of shared (MEMFD, FD) */
 #define VDB_REGION_READONLY (1u << 1) /* neither guest nor device may write */
 #define VDB_REGION_PREFAULT (1u << 2) /* populate now: -ENOMEM here instead of a fault later */
 
@@ -50,12 +50,14 @@ struct vdb_region_config {
 /* An empty address space. */
 VDB_MUST_CHECK int vdb_mem_create(struct vdb_mem **out);
 
-/* Unmaps everything. -EBUSY while a VM, a queue, a request or a pin uses it;
- * nothing is destroyed then. NULL is fine. */
+/* Unmaps everything. -EBUSY while a VM, a queue, a request or a pin uses it, and in
+ * a removal's `done`; nothing is destroyed then. NULL is fine. */
 VDB_MUST_CHECK int vdb_mem_destroy(struct vdb_mem *mem);
 
 /* Adds a region, in every VM of this memory too. -EEXIST: overlaps another;
- * -EINVAL: bad size or alignment; -ENOMEM: no memory or no huge pages. */
+ * -EINVAL: bad size or alignment, or the file is too short; -ENOMEM: no memory or no
+ * huge pages; -EOPNOTSUPP: PREFAULT needs Linux 5.14; -errno of mapping the file, or of a
+ * VM that refused. Nothing is left behind then. */
 VDB_MUST_CHECK int vdb_mem_add(struct vdb_mem *mem, const struct vdb_region_config *config);
 
 /*
@@ -104,7 +106,7 @@ void vdb_mem_unpin(struct vdb_mem_pin *pin);
  * Dirty tracking of what the *host* writes (devices, the library, vdb_mem_write).
  * What the guest writes is in KVM's log: vdb_vm_dirty_log_harvest(). A page is marked
  * after its data is in memory and before the completion is published.
- * start: begins with a clean bitmap. stop: ends it.
+ * start: begins with a clean bitmap; -EBUSY if started already. stop: ends it.
  * harvest: moves the bits of [gpa, gpa+len) out (bit 0 of bitmap[0] = page of gpa)
  * and clears them; gpa and len page-aligned, inside one region, bitmap of
  * (len / 4096 + 63) / 64 words. Returns the number of dirty pages; -ENOENT, or

@@ -66,11 +66,19 @@ struct vdb__mem_user {
 	void (*removed)(struct vdb__mem_user *user, const struct vdb__region *region);
 	/* A new map version is current: views should be refreshed soon (a lane posts to its loop). */
 	void (*changed)(struct vdb__mem_user *user);
+	/* The mem layer's own. Zero the struct before the first join or leave. */
 	struct vdb__mem_user *next;
+	uint32_t calls; /* in progress */
+	bool told;      /* of the region that is being added */
 };
 
-/* Joins; `added` is called for every present region first. Leaving twice is harmless.
- * No call to the user is in progress or comes after leave returns. */
+/*
+ * Joins; `added` is called for every present region first. Join before making views:
+ * `changed` tells of later versions only. Leaving twice is harmless. No call to the
+ * user is in progress or comes after leave returns, so leave is not for its callbacks.
+ * The callbacks may translate, read and write, but not add, remove or join.
+ * Leave, and join with neither added nor removed, never wait for a memslot of another user.
+ */
 int vdb__mem_join(struct vdb_mem *mem, struct vdb__mem_user *user);
 void vdb__mem_leave(struct vdb_mem *mem, struct vdb__mem_user *user);
 

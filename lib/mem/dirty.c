@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the host wrote: one bit for each 4 KiB page, one bitmap a region.
+ *
+ * A writer stores its data, then sets the bit by a read-modify-write; a harvester
+ * clears the bit by one, then reads the page. Whichever is first on that word,
+ * nothing is lost: if the harvest took the bit, its acquire pairs with the
+ * mark's release and the page read shows the data; if not, the bit stays for the
+ * next harvest. Skipping the write when a plain load finds the bit set would
+ * break this: the load can be done before the data leaves the store buffer, the
+ * harvester then clears that older bit, reads the page without the data, and no
+ * mark is left.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "base/export.h"
+#include "mem/mem.h"
+
+#define WORD_BITS 64u
+
+static uint64_t low_bits(uint64_t n)
+{
+	return n >= WORD_BITS ? UINT64_MAX : (UINT64_C(1) << n) - 1;
+}
+
+/*
+ * The data must be in memory before the flag is looked at: if it is off, whoever
+ * switches it on afterwards (with a full fence of his own) finds the data when he
+ * copies all of memory. An acquire load alone may be done before the data's stores.
+ */
+bool vdb__dirty_wanted(struct vdb_mem *mem)
+{
+	vdb__fence_full();
+	return vdb__load_acquire(&mem->tracking);
+}
+
+void vdb__dirty_mark(struct vdb__region *region, const void *host, uint64_t len)
+{
+	uint64_t offset = (uint64_t)((const unsigned char *)host - region->host);
+	uint64_t page = offset / VDB_PAGE_SIZE;
+	uint64_t end = (offset + len - 1) / VDB_PAGE_SIZE + 1;
+	uint64_t bit, n;
+
+	for (; page < end; page += n) {
+		bit = page % WORD_BITS;
+		n = WORD_BITS - bit;
+		if (n > end - page)
+			n = end - page;
+		(void)vdb__fetch_or(&region->dirty[page / WORD_BITS], low_bits(n) << bit);
+	}
+}
+
+void vdb__region_mark(struct vdb__region *const *hold, const struct iovec *iov, uint32_t n, uint64_t bytes)
+{
+	uint64_t part;
+
+	if (!n || !bytes || !vdb__dirty_wanted(hold[0]->mem))
+		return;
+	for (uint32_t i = 0; i < n && bytes; i++, bytes -= part) {
+		part = iov[i].iov_len < bytes ? iov[i].iov_len : bytes;
+		if (part)
+			vdb__dirty_mark(hold[i], iov[i].iov_base, part);
+	}
+}
+
+static void clear(struct vdb__region *region)
+{
+	uint64_t words = (region->len / VDB_PAGE_SIZE + WORD_BITS - 1) / WORD_BITS;
+
+	for (uint64_t i = 0; i < words; i++) {
+		if (vdb__load(&region->dirty[i]))
+			(void)vdb__exchange(&region->dirty[i], 0);
+	}
+}
+
+VDB_EXPORT int vdb_mem_dirty_start(struct vdb_mem *mem)
+{
+	struct vdb__map *map;
+	int err = 0;
+
+	pthread_mutex_lock(&mem->lock);
+	map = mem->current;
+	if (mem->tracking) {
+		err = vdb__fail(EBUSY, "dirty tracking: started already; one harvester at a time");
+	} else {
+		/* Bits of an earlier time. Those of marks that come late only say too much. */
+		for (uint32_t i = 0; i < map->count; i++)
+			clear(map->entries[i].region);
+		vdb__store_release(&mem->tracking, 1);
+	}
+	pthread_mutex_unlock(&mem->lock);
+	/* Pairs with the fence in vdb__dirty_wanted(). */
+	vdb__fence_full();
+	return err;
+}
+
+VDB_EXPORT void vdb_mem_dirty_stop(struct vdb_mem *mem)
+{
+	pthread_mutex_lock(&mem->lock);
+	vdb__store_release(&mem->tracking, 0);
+	pthread_mutex_unlock(&mem->lock);
+}
+
+/* Takes n <= 64 bits from `page` on, all within one word. Only they are cleared. */
+static uint64_t take_within(uint64_t *bitmap, uint64_t page, uint64_t n)
+{
+	uint64_t *word = &bitmap[page / WORD_BITS], bit = page % WORD_BITS;
+	uint64_t mask = low_bits(n) << bit;
+
+	if (!(vdb__load(word) & mask))
+		return 0;
+	if (mask == UINT64_MAX)
+		return vdb__exchange(word, 0);
+	return (__atomic_fetch_and(word, ~mask, __ATOMIC_ACQ_REL) & mask) >> bit;
+}
+
+/* Takes n <= 64 bits that may lie in two words. */
+static uint64_t take(uint64_t *bitmap, uint64_t page, uint64_t n)
+{
+	uint64_t first = WORD_BITS - page % WORD_BITS;
+
+	if (n <= first)
+		return take_within(bitmap, page, n);
+	return take_within(bitmap, page, first) | take_within(bitmap, page + first, n - first) << first;
+}
+
+static int64_t harvest(struct vdb__region *region, uint64_t page, uint64_t pages, uint64_t *bitmap)
+{
+	int64_t count = 0;
+	uint64_t n;
+
+	for (uint64_t i = 0; i < pages; i += n) {
+		n = pages - i < WORD_BITS ? pages - i : WORD_BITS;
+		bitmap[i / WORD_BITS] = take(region->dirty, page + i, n);
+		count += __builtin_popcountll(bitmap[i / WORD_BITS]);
+	}
+	return count;
+}
+
+VDB_EXPORT int64_t vdb_mem_dirty_harvest(struct vdb_mem *mem, vdb_gpa_t gpa, uint64_t len, uint64_t *bitmap)
+{
+	const struct vdb__map_entry *entry;
+	struct vdb__map *map;
+	int64_t count;
+
+	if (!len || (gpa | len) % VDB_PAGE_SIZE)
+		return vdb__fail(EINVAL, "dirty harvest of [%#llx, +%#llx): must be whole pages",
+		                 (unsigned long long)gpa, (unsigned long long)len);
+	if (!vdb__load(&mem->tracking))
+		return vdb__fail(EINVAL, "dirty harvest: call vdb_mem_dirty_start() first");
+	map = vdb__mem_map(mem);
+	entry = vdb__map_at(map, gpa);
+	if (entry && len <= vdb__entry_room(entry, gpa))
+		count = harvest(entry->region, (gpa - entry->gpa) / VDB_PAGE_SIZE, len / VDB_PAGE_SIZE,
+		                bitmap);
+	else
+		count = vdb__fail(ENOENT, "dirty harvest of [%#llx, +%#llx): not inside one region",
+		                  (unsigned long long)gpa, (unsigned long long)len);
+	vdb__map_put(map);
+	return count;
+}
