@@ -133,18 +133,18 @@ struct vdb_ring {
 #define VDB_OP_FILL 7u         /* memory at addr: the low byte of `offset`, len times */
 #define VDB_OP_USER 128u       /* 128..255 belong to the embedder */
 
-#define VDB_SQE_SG \
-	1u /* addr is the gpa of `segments` vdb_seg; len is the total, 0 = take it from the table. */
-/*
- * One segment is at most 2^32 - 1 bytes, but FILL and COPY may have any total that is less than
- * 2^63 (len 0 then). They are not bound by max_len: they are done piece by piece.
- */
+#define VDB_SQE_SG 1u /* addr is the gpa (8-byte aligned) of `segments` vdb_seg; not for ops without memory \
+	               */
 
+/*
+ * max_len bounds READ, WRITE and USER. COPY and FILL are done piece by piece and may be as long as
+ * their segments are together.
+ */
 struct vdb_sqe {
 	uint8_t op;    /* VDB_OP_* */
 	uint8_t flags; /* VDB_SQE_*; unknown bits fail the request with -EINVAL */
 	uint16_t segments;
-	uint32_t len;    /* bytes */
+	uint32_t len;    /* bytes; with SG the total, or 0 = whatever the table says */
 	uint64_t addr;   /* guest-physical */
 	uint64_t offset; /* bytes, in the backend */
 	uint64_t user_data;
@@ -152,8 +152,8 @@ struct vdb_sqe {
 
 struct vdb_seg {
 	uint64_t addr;
-	uint32_t len;
-	uint32_t reserved;
+	uint32_t len;      /* > 0 */
+	uint32_t reserved; /* 0 */
 };
 
 /*

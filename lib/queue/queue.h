@@ -47,20 +47,23 @@ struct vdb__queue_ops {
 	const char *name;
 	/* Once, on the loop's thread, before anything else: writes the device's lines. */
 	void (*attach)(struct vdb_queue *q, const struct vdb__queue_identity *identity);
-	/* Something to do? One load, no side effect: requests waiting, a handshake, a reset. */
+	/* Something to do? A few loads, no side effect: requests waiting, a handshake, a reset (not
+	 * while that waits for requests in flight: look again after the last complete()). */
 	bool (*pending)(struct vdb_queue *q);
 	/* Handshakes that the driver asked for. `inflight`: requests popped and not completed.
-	 * True: the queue may be popped. False: not now (reset waits for inflight 0, broken, off). */
+	 * True: the queue may be popped. False: not now (reset waits for inflight 0, broken, off).
+	 * publish() either way: a state may have changed. */
 	bool (*ready)(struct vdb_queue *q, uint32_t inflight);
 	/* The next request; segs has room for queue->max_segments. False: none, or broken now. */
 	bool (*pop)(struct vdb_queue *q, struct vdb__elem *elem, struct vdb__seg *segs);
-	/* Stages a completion; there is always room. `written`: bytes put into the guest's buffers. */
+	/* Stages a completion; there is always room. `written`: bytes put into the guest's buffers.
+	 * Exactly once for each popped request, also after fail() and during a reset (dropped then). */
 	void (*complete)(struct vdb_queue *q, uint64_t cookie, int64_t result, uint64_t written);
 	/* Makes staged completions and freed slots visible, once. True: interrupt the guest. */
 	bool (*publish)(struct vdb_queue *q);
 	/* Asks for a doorbell, then looks again. True: work came in meanwhile, do not sleep. */
 	bool (*arm)(struct vdb_queue *q);
-	/* The memory map changed under it. */
+	/* The memory map changed under it: takes up the new one, in `view` too. */
 	void (*remap)(struct vdb_queue *q);
 	/* Stops for good until a reset: VDB_REASON_*. The driver is told at the next publish. */
 	void (*fail)(struct vdb_queue *q, uint32_t reason);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a slot of the submission queue to a request in host memory. The guest may
+ * write all of it at any time: every word is loaded once, atomically, so that
+ * neither this code nor its compiler can look twice, and only copies are checked.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "queue/index.h"
+#include "queue/ring.h"
+
+/* What addr, len and the segments mean to an op. */
+enum form {
+	FORM_NONE, /* no memory: len is the operation's */
+	FORM_DATA, /* host memory moves: max_len holds */
+	FORM_FAST, /* COPY and FILL: done piece by piece, any length */
+};
+
+static enum form form_of(uint8_t op)
+{
+	if (op == VDB_OP_READ || op == VDB_OP_WRITE || op >= VDB_OP_USER)
+		return FORM_DATA;
+	if (op == VDB_OP_COPY || op == VDB_OP_FILL)
+		return FORM_FAST;
+	return FORM_NONE;
+}
+
+/* One word of guest memory anywhere; gpa is a multiple of 8, so it lies in one region or none. */
+static bool load_word(struct vdb__view *view, vdb_gpa_t gpa, uint64_t *word)
+{
+	const uint64_t *p = vdb__view_ptr(view, gpa, sizeof(*word), VDB__READ);
+
+	if (!p)
+		return false;
+	*word = vdb__load(p);
+	return true;
+}
+
+/* The segment table, mostly behind one pointer; it may cross from region to region. */
+static int copy_table(struct vdb__ring *ring, vdb_gpa_t gpa, uint32_t n, struct vdb__seg *segs)
+{
+	uint64_t bytes = (uint64_t)n * sizeof(struct vdb_seg), word[2];
+	const uint64_t *table;
+	uint32_t i;
+
+	if (gpa % 8 != 0)
+		return -EINVAL;
+	if (gpa > UINT64_MAX - bytes)
+		return -EFAULT;
+	table = vdb__view_ptr(&ring->base.view, gpa, bytes, VDB__READ);
+	for (i = 0; i < n; i++, gpa += sizeof(struct vdb_seg)) {
+		if (table) {
+			word[0] = vdb__load(table++);
+			word[1] = vdb__load(table++);
+		} else if (!load_word(&ring->base.view, gpa, &word[0]) ||
+		           !load_word(&ring->base.view, gpa + 8, &word[1])) {
+			return -EFAULT;
+		}
+		/* Length in the low half, nothing in the high one. */
+		if (word[1] == 0 || word[1] > UINT32_MAX)
+			return -EINVAL;
+		segs[i] = (struct vdb__seg){.gpa = word[0], .len = word[1]};
+	}
+	return 0;
+}
+
+static int gather(struct vdb__ring *ring, const struct vdb_sqe *sqe, struct vdb__elem *elem,
+                  struct vdb__seg *segs)
+{
+	uint64_t total = 0;
+	uint32_t i;
+	int err;
+
+	if (sqe->segments == 0)
+		return -EINVAL;
+	if (sqe->segments > ring->base.max_segments)
+		return -E2BIG;
+	err = copy_table(ring, sqe->addr, sqe->segments, segs);
+	if (err)
+		return err;
+	/* At most 2^10 segments of less than 2^32: no overflow. */
+	for (i = 0; i < sqe->segments; i++)
+		total += segs[i].len;
+	if (sqe->len != 0 && sqe->len != total)
+		return -EINVAL;
+	elem->nseg = sqe->segments;
+	elem->len = total;
+	return 0;
+}
+
+static int decode(struct vdb__ring *ring, const struct vdb_sqe *sqe, struct vdb__elem *elem,
+                  struct vdb__seg *segs)
+{
+	enum form form = form_of(sqe->op);
+	int err = 0;
+
+	if ((sqe->flags & ~VDB_SQE_SG) != 0)
+		return -EINVAL;
+	if ((sqe->flags & VDB_SQE_SG) != 0 && (form == FORM_NONE || !(ring->accepted & VDB_F_SG)))
+		return -EINVAL;
+	if (form == FORM_FAST && !(ring->accepted & VDB_F_MEMOPS))
+		return -EOPNOTSUPP;
+	if ((sqe->flags & VDB_SQE_SG) != 0) {
+		err = gather(ring, sqe, elem, segs);
+	} else {
+		elem->len = sqe->len;
+		elem->nseg = form != FORM_NONE && sqe->len != 0;
+		if (elem->nseg)
+			segs[0] = (struct vdb__seg){.gpa = sqe->addr, .len = sqe->len};
+	}
+	if (!err && form == FORM_DATA && elem->len > ring->base.max_len)
+		err = -E2BIG;
+	return err;
+}
+
+void vdb__ring_fetch(struct vdb__ring *ring, struct vdb__elem *elem, struct vdb__seg *segs)
+{
+	const uint64_t *slot = ring->sq + (uint64_t)vdb__index_slot(ring->sq_head, ring->sq_entries) * 4;
+	uint64_t words[4];
+	struct vdb_sqe sqe;
+	unsigned i;
+
+	for (i = 0; i < 4; i++)
+		words[i] = vdb__load(&slot[i]);
+	memcpy(&sqe, words, sizeof(sqe));
+	*elem = (struct vdb__elem){
+	        .cookie = sqe.user_data, .op = sqe.op, .flags = sqe.flags, .offset = sqe.offset};
+	elem->error = decode(ring, &sqe, elem, segs);
+	if (elem->error) {
+		elem->nseg = 0;
+		elem->len = 0;
+	}
+}
