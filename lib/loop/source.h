@@ -14,6 +14,7 @@
 #include "base/list.h"
 
 struct vdb__source;
+struct vdb__watch;
 
 struct vdb__source_ops {
 	/* Work that serve() could do now? A load or two, no side effect. */
@@ -31,6 +32,7 @@ enum vdb__source_state {
 	VDB__IDLE,  /* armed: only a kick brings it back */
 	VDB__HOT,   /* drained but not armed: looked at every turn */
 	VDB__READY, /* on its tenant's list, will be served */
+	VDB__GONE,  /* removed */
 };
 
 struct vdb__source {
@@ -39,12 +41,15 @@ struct vdb__source {
 	struct vdb_tenant *tenant;
 	struct vdb__list link; /* in the tenant's ready list or the loop's hot list */
 	enum vdb__source_state state;
+	uint32_t looks;    /* found empty so often since it was last served */
 	uint64_t requests; /* served, ever: serve() adds, the loop passes the growth on to the tenant */
 	uint64_t bytes;
-	void *watch; /* the engine's, of the kick fd */
+	struct vdb__watch *watch; /* of the kick fd */
 };
 
-/* Attaches: kick_fd (-1 = none) is watched, the source is served in this turn once. */
+/* Attaches: kick_fd (-1 = none) is watched, the source is served in this turn once.
+ * tenant NULL: one of its own. The caller zeroes the struct and sets ops. -EBADF, -ENOMEM,
+ * or what the engine says of the fd. */
 int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant,
                     int kick_fd);
 

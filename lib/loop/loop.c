@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A loop's life, and the ways to run it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/export.h"
+#include "base/thread.h"
+#include "loop/state.h"
+
+#define DEFAULT_QUANTUM (256u << 10)
+#define DEFAULT_REQUEST_COST 4096u
+#define DEFAULT_SQ 256u
+#define DEFAULT_CQ 16384u
+#define MAX_ENTRIES 32768u
+#define MAX_QUANTUM (1ull << 40)
+#define MAX_POOL 64
+
+static int take_config(struct vdb_loop_config *own, const struct vdb_loop_config *config)
+{
+	int err = vdb__config_take(own, sizeof(*own), config, "vdb_loop_config");
+
+	if (err)
+		return err;
+	if (own->engine > VDB_ENGINE_EPOLL)
+		return vdb__fail(EINVAL, "loop: engine %u is none of VDB_ENGINE_*", own->engine);
+	if (own->pool_threads < -1 || own->pool_threads > MAX_POOL)
+		return vdb__fail(EINVAL, "loop: pool_threads %d is not in -1..%d", own->pool_threads,
+		                 MAX_POOL);
+	if (own->sq_entries > MAX_ENTRIES || own->cq_entries > 2 * MAX_ENTRIES)
+		return vdb__fail(EINVAL, "loop: sq_entries %u, cq_entries %u: at most %u and %u",
+		                 own->sq_entries, own->cq_entries, MAX_ENTRIES, 2 * MAX_ENTRIES);
+	if (own->cq_entries && own->sq_entries > own->cq_entries)
+		return vdb__fail(EINVAL, "loop: cq_entries %u is less than sq_entries %u", own->cq_entries,
+		                 own->sq_entries);
+	if (own->quantum > MAX_QUANTUM)
+		return vdb__fail(EINVAL, "loop: quantum %llu is more than %llu",
+		                 (unsigned long long)own->quantum, MAX_QUANTUM);
+	if (own->reserved)
+		return vdb__fail(EINVAL, "loop: reserved is %u; it must be 0", own->reserved);
+	return 0;
+}
+
+static void defaults(struct vdb_loop_config *own)
+{
+	if (!own->cq_entries)
+		own->cq_entries = DEFAULT_CQ;
+	if (!own->sq_entries)
+		own->sq_entries = own->cq_entries < DEFAULT_SQ ? own->cq_entries : DEFAULT_SQ;
+	if (own->pool_threads == -1)
+		own->pool_threads = 2;
+	if (!own->quantum)
+		own->quantum = DEFAULT_QUANTUM;
+	if (!own->request_cost)
+		own->request_cost = DEFAULT_REQUEST_COST;
+}
+
+static int engine_create(struct vdb_loop *loop)
+{
+	int err;
+
+	if (loop->config.engine == VDB_ENGINE_EPOLL)
+		return vdb__epoll_create(loop, &loop->engine);
+	err = vdb__uring_create(loop, &loop->engine);
+	if (err && loop->config.engine == VDB_ENGINE_AUTO &&
+	    (err == -ENOSYS || err == -EPERM || err == -ENOMEM))
+		return vdb__epoll_create(loop, &loop->engine);
+	return err;
+}
+
+/* The loop's own two; after a change of engine, all of them. */
+static int watch_all(struct vdb_loop *loop)
+{
+	struct vdb__list *entry = loop->watches.next, *next;
+	int err = 0;
+
+	for (; entry != &loop->watches && !err; entry = next) {
+		struct vdb__watch *watch = vdb__container(entry, struct vdb__watch, all);
+
+		next = entry->next;
+		if (watch->fd < 0 || !vdb__list_empty(&watch->link))
+			continue; /* nothing to watch, or gone already */
+		watch->armed = false;
+		if (watch->closing)
+			vdb__watch_gone(watch);
+		else
+			err = loop->engine->ops->watch(loop->engine, watch);
+	}
+	return err;
+}
+
+static int engine_start(struct vdb_loop *loop)
+{
+	int err = engine_create(loop);
+
+	if (err)
+		return err;
+	vdb__store(&loop->stats.engine, loop->engine->ops->kind);
+	return watch_all(loop);
+}
+
+int vdb__engine_renew(struct vdb_loop *loop)
+{
+	struct vdb__engine *old = loop->engine;
+	int err;
+
+	if (old->ops->kind == VDB_ENGINE_EPOLL)
+		return 0; /* serves any thread */
+	if (old->ops->inflight(old))
+		return vdb__fail(EPERM, "loop: I/O is in flight; destroy it on the thread that ran it");
+	err = engine_start(loop);
+	if (err)
+		loop->engine = old;
+	else
+		old->ops->destroy(old);
+	return err;
+}
+
+/* The wake fd is only there to end a wait: posts and stop are looked at every turn. */
+static void woken(struct vdb__watch *watch)
+{
+	(void)watch;
+}
+
+static int wake_init(struct vdb_loop *loop)
+{
+	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (loop->wake_fd < 0)
+		return vdb__fail_sys(errno, "loop: eventfd");
+	loop->wake = (struct vdb__watch){.loop = loop, .fd = loop->wake_fd, .rang = woken};
+	vdb__list_init(&loop->wake.link);
+	vdb__list_append(&loop->watches, &loop->wake.all);
+	return 0;
+}
+
+static void lists_init(struct vdb_loop *loop)
+{
+	struct vdb__list *lists[] = {&loop->active,   &loop->hot,     &loop->batches,   &loop->done,
+	                             &loop->gone,     &loop->watches, &loop->members,   &loop->leaving,
+	                             &loop->inflight, &loop->backlog, &loop->timers.all};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		vdb__list_init(lists[i]);
+}
+
+void vdb__loop_free(struct vdb_loop *loop)
+{
+	vdb__timers_fini(loop);
+	if (loop->engine)
+		loop->engine->ops->destroy(loop->engine);
+	if (loop->wake_fd >= 0)
+		close(loop->wake_fd);
+	free(loop);
+}
+
+VDB_EXPORT int vdb_loop_create(const struct vdb_loop_config *config, struct vdb_loop **out)
+{
+	struct vdb_loop_config own;
+	struct vdb_loop *loop;
+	int err = take_config(&own, config);
+
+	if (err)
+		return err;
+	loop = aligned_alloc(64, (sizeof(*loop) + 63) & ~(size_t)63);
+	if (!loop)
+		return vdb__fail(ENOMEM, "loop: no memory");
+	memset(loop, 0, sizeof(*loop));
+	defaults(&own);
+	loop->config = own;
+	loop->quantum = own.quantum;
+	loop->request_cost = own.request_cost;
+	loop->poll_ns = own.poll_ns;
+	loop->wake_fd = loop->timers.fd = -1;
+	lists_init(loop);
+	err = wake_init(loop);
+	if (!err)
+		err = vdb__timers_init(loop);
+	if (!err)
+		err = engine_start(loop);
+	if (err) {
+		vdb__loop_free(loop);
+		return err;
+	}
+	*out = loop;
+	return 0;
+}
+
+uint64_t vdb__loop_quantum(const struct vdb_loop *loop)
+{
+	return loop->quantum;
+}
+
+uint32_t vdb__loop_request_cost(const struct vdb_loop *loop)
+{
+	return loop->request_cost;
+}
+
+VDB_EXPORT int vdb_loop_fd(const struct vdb_loop *loop)
+{
+	return loop->engine->ops->fd(loop->engine);
+}
+
+VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats)
+{
+	struct vdb_loop_stats own = {.engine = vdb__load(&loop->stats.engine)};
+	const uint64_t *from = &loop->stats.turns;
+	uint64_t *to = &own.turns;
+
+	for (size_t i = 0; i < (sizeof(own) - offsetof(struct vdb_loop_stats, turns)) / sizeof(*to); i++)
+		to[i] = vdb__load(&from[i]);
+	return vdb__stats_give(stats, &own, sizeof(own), "vdb_loop_stats");
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a source is: idle until kicked, hot and looked at, or ready to be served. */
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "loop/state.h"
+
+/* Found empty so often while others kept the loop busy, a source is left to its doorbell:
+ * what a turn costs follows the rings in use. */
+#define COLD_AFTER 64u
+
+static struct vdb__watch *watch_new(struct vdb_loop *loop, struct vdb__source *source, int fd)
+{
+	struct vdb__watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return NULL;
+	watch->loop = loop;
+	watch->fd = fd;
+	watch->source = source;
+	watch->rang = vdb__source_rang;
+	vdb__list_init(&watch->link);
+	vdb__list_append(&loop->watches, &watch->all);
+	return watch;
+}
+
+static void watch_free(struct vdb__watch *watch)
+{
+	vdb__list_remove(&watch->link);
+	vdb__list_remove(&watch->all);
+	free(watch);
+}
+
+static int watch_start(struct vdb_loop *loop, struct vdb__watch *watch)
+{
+	if (watch->fd < 0)
+		return 0;
+	if (fcntl(watch->fd, F_GETFD) < 0)
+		return vdb__fail_sys(errno, "source: kick fd %d", watch->fd);
+	return loop->engine->ops->watch(loop->engine, watch);
+}
+
+int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant, int kick_fd)
+{
+	struct vdb__watch *watch = watch_new(loop, source, kick_fd);
+	int err;
+
+	if (!watch)
+		return vdb__fail(ENOMEM, "source: no memory");
+	err = watch_start(loop, watch);
+	if (!err && tenant)
+		vdb__tenant_ref(tenant);
+	else if (!err && !(tenant = vdb__tenant_new(loop)))
+		err = vdb__fail(ENOMEM, "source: no memory for a tenant");
+	if (err) {
+		if (watch->armed)
+			loop->engine->ops->unwatch(loop->engine, watch);
+		else
+			watch_free(watch);
+		return err;
+	}
+	source->loop = loop;
+	source->tenant = tenant;
+	source->watch = watch;
+	source->state = VDB__HOT;
+	vdb__list_init(&source->link);
+	vdb__source_ready(source);
+	return 0;
+}
+
+void vdb__source_ready(struct vdb__source *source)
+{
+	struct vdb_tenant *tenant = source->tenant;
+
+	if (source->state == VDB__READY || source->state == VDB__GONE)
+		return;
+	vdb__list_remove(&source->link);
+	source->state = VDB__READY;
+	vdb__list_append(&tenant->ready, &source->link);
+	if (vdb__list_empty(&tenant->link))
+		vdb__list_append(&source->loop->active, &tenant->link);
+	vdb__loop_nudge(source->loop);
+}
+
+void vdb__source_hot(struct vdb__source *source)
+{
+	source->state = VDB__HOT;
+	vdb__list_append(&source->loop->hot, &source->link);
+}
+
+/* The doorbell. Edges may merge, and come late: it says "look", no more. */
+void vdb__source_rang(struct vdb__watch *watch)
+{
+	struct vdb__source *source = watch->source;
+
+	vdb__count(&watch->loop->stats.bells, 1);
+	source->ops->kicked(source);
+	vdb__source_ready(source);
+}
+
+void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__source *source))
+{
+	struct vdb_loop *loop = source->loop;
+	struct vdb__watch *watch = source->watch;
+
+	source->state = VDB__GONE;
+	vdb__list_remove(&source->link);
+	if (vdb__list_empty(&source->tenant->ready))
+		vdb__list_remove(&source->tenant->link);
+	watch->closing = true;
+	watch->gone = gone;
+	if (watch->fd >= 0)
+		loop->engine->ops->unwatch(loop->engine, watch);
+	else
+		vdb__watch_gone(watch);
+	vdb__loop_nudge(loop);
+}
+
+void vdb__watch_gone(struct vdb__watch *watch)
+{
+	vdb__list_remove(&watch->link);
+	vdb__list_append(&watch->loop->gone, &watch->link);
+}
+
+/* At the end of a turn's reaping: nothing refers to the watch any more. */
+unsigned vdb__sources_gone(struct vdb_loop *loop)
+{
+	struct vdb__list *entry;
+	unsigned count = 0;
+
+	while ((entry = vdb__list_pop(&loop->gone))) {
+		struct vdb__watch *watch = vdb__container(entry, struct vdb__watch, link);
+		struct vdb__source *source = watch->source;
+		void (*gone)(struct vdb__source *) = watch->gone;
+		struct vdb_tenant *tenant = source ? source->tenant : NULL;
+
+		watch_free(watch);
+		if (gone)
+			gone(source);
+		if (gone)
+			vdb__tenant_unref(tenant);
+		count++;
+	}
+	return count;
+}
+
+static bool arm(struct vdb__source *source)
+{
+	if (source->ops->arm(source)) {
+		vdb__source_ready(source);
+		return false;
+	}
+	vdb__list_remove(&source->link);
+	source->state = VDB__IDLE;
+	return true;
+}
+
+/* Looks at every hot source. While the loop is busy, those long empty are armed. */
+bool vdb__sources_look(struct vdb_loop *loop, bool busy)
+{
+	struct vdb__list *entry = loop->hot.next, *next;
+	bool found = false;
+
+	for (; entry != &loop->hot; entry = next) {
+		struct vdb__source *source = vdb__container(entry, struct vdb__source, link);
+
+		next = entry->next;
+		if (source->ops->pending(source)) {
+			vdb__count(&loop->stats.poll_hits, 1);
+			vdb__source_ready(source);
+			found = true;
+		} else if (busy && ++source->looks >= COLD_AFTER && !arm(source)) {
+			found = true;
+		}
+	}
+	return found;
+}
+
+bool vdb__loop_arm(struct vdb_loop *loop)
+{
+	struct vdb__list *entry = loop->hot.next, *next;
+	bool idle = true;
+
+	for (; entry != &loop->hot; entry = next) {
+		next = entry->next;
+		idle &= arm(vdb__container(entry, struct vdb__source, link));
+	}
+	return idle;
+}
+
+void vdb__sources_rescan(struct vdb_loop *loop)
+{
+	struct vdb__list *entry = loop->watches.next;
+
+	for (; entry != &loop->watches; entry = entry->next) {
+		struct vdb__watch *watch = vdb__container(entry, struct vdb__watch, all);
+
+		if (watch->source && !watch->closing)
+			vdb__source_ready(watch->source);
+	}
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deficit round robin between tenants. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/export.h"
+#include "loop/state.h"
+
+/* A tenant with several rings goes round them in shares of its turn. */
+#define SHARES 8u
+
+struct vdb_tenant *vdb__tenant_new(struct vdb_loop *loop)
+{
+	struct vdb_tenant *tenant = calloc(1, sizeof(*tenant));
+
+	if (!tenant)
+		return NULL;
+	tenant->refs = 1;
+	tenant->loop = loop;
+	vdb__list_init(&tenant->link);
+	vdb__list_init(&tenant->ready);
+	return tenant;
+}
+
+VDB_EXPORT int vdb_tenant_create(struct vdb_loop *loop, struct vdb_tenant **out)
+{
+	struct vdb_tenant *tenant = vdb__tenant_new(loop);
+
+	if (!tenant)
+		return vdb__fail(ENOMEM, "tenant: no memory");
+	*out = tenant;
+	return 0;
+}
+
+VDB_EXPORT void vdb_tenant_destroy(struct vdb_tenant *tenant)
+{
+	if (tenant)
+		vdb__tenant_unref(tenant);
+}
+
+void vdb__tenant_ref(struct vdb_tenant *tenant)
+{
+	vdb__ref_get(&tenant->refs);
+}
+
+/* Sources hold references: without one it is on no list, and any thread may free it. */
+void vdb__tenant_unref(struct vdb_tenant *tenant)
+{
+	if (vdb__ref_put(&tenant->refs))
+		free(tenant);
+}
+
+VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats)
+{
+	struct vdb_tenant_stats own = {
+	        .bytes = vdb__load(&tenant->bytes),
+	        .requests = vdb__load(&tenant->requests),
+	        .turns = vdb__load(&tenant->turns),
+	};
+
+	return vdb__stats_give(stats, &own, sizeof(own), "vdb_tenant_stats");
+}
+
+static void account(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests)
+{
+	tenant->deficit -= (int64_t)cost;
+	vdb__count(&tenant->bytes, bytes);
+	vdb__count(&tenant->requests, requests);
+}
+
+void vdb__tenant_charge(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests)
+{
+	account(tenant, cost, bytes, requests);
+}
+
+static uint64_t serve_source(struct vdb_tenant *tenant, struct vdb__source *source, uint64_t budget)
+{
+	uint64_t bytes = source->bytes, requests = source->requests;
+	uint64_t cost = source->ops->serve(source, budget);
+
+	account(tenant, cost, source->bytes - bytes, source->requests - requests);
+	return cost;
+}
+
+/* What one of its sources is told: all that is left, or a share if others wait. */
+static uint64_t share(const struct vdb_tenant *tenant)
+{
+	uint64_t left = (uint64_t)tenant->deficit, part = tenant->loop->quantum / SHARES + 1;
+
+	return vdb__list_empty(&tenant->ready) || left < part ? left : part;
+}
+
+/* A quantum more, but nothing is hoarded: what was not used up is lost, debt is not. */
+static void grant(struct vdb_tenant *tenant)
+{
+	int64_t quantum = (int64_t)tenant->loop->quantum;
+
+#ifdef VDB__NO_DEFICIT /* a test shows that it notices */
+	tenant->deficit = quantum;
+#else
+	tenant->deficit = tenant->deficit > 0 ? quantum : tenant->deficit + quantum;
+#endif
+	vdb__count(&tenant->turns, 1);
+}
+
+/* Where a served source belongs now. It may have been removed or made ready while served. */
+static void put_back(struct vdb__source *source, struct vdb__list *stuck, uint64_t cost)
+{
+	if (source->state != VDB__HOT)
+		return;
+	if (!source->ops->pending(source)) {
+		vdb__source_hot(source);
+		return;
+	}
+	source->state = VDB__READY;
+	vdb__list_append(cost ? &source->tenant->ready : stuck, &source->link);
+}
+
+static uint64_t visit(struct vdb_tenant *tenant)
+{
+	struct vdb__list stuck, *entry;
+	uint64_t total = 0, cost;
+
+	vdb__list_init(&stuck);
+	grant(tenant);
+	while (tenant->deficit > 0 && (entry = vdb__list_pop(&tenant->ready))) {
+		struct vdb__source *source = vdb__container(entry, struct vdb__source, link);
+
+		source->state = VDB__HOT; /* if serve() makes it ready, it is put on the list */
+		source->looks = 0;
+		cost = serve_source(tenant, source, share(tenant));
+		total += cost;
+		put_back(source, &stuck, cost);
+	}
+	vdb__list_splice(&tenant->ready, &stuck);
+	return total;
+}
+
+static void requeue(struct vdb_loop *loop, struct vdb_tenant *tenant)
+{
+	vdb__list_remove(&tenant->link);
+	if (!vdb__list_empty(&tenant->ready))
+		vdb__list_append(&loop->active, &tenant->link);
+	else if (tenant->deficit > 0)
+		tenant->deficit = 0;
+}
+
+uint64_t vdb__tenants_serve(struct vdb_loop *loop)
+{
+	struct vdb__list round, *entry;
+	uint64_t total = 0;
+
+	if (vdb__list_empty(&loop->active))
+		return 0;
+	vdb__list_init(&round);
+	vdb__list_splice(&round, &loop->active);
+	while ((entry = vdb__list_pop(&round))) {
+		struct vdb_tenant *tenant = vdb__container(entry, struct vdb_tenant, link);
+
+		/* Removed sources hold their reference until the end of the turn. */
+		total += visit(tenant);
+		requeue(loop, tenant);
+	}
+	vdb__count(&loop->stats.turns, 1);
+	return total;
+}

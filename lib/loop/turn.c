@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One turn: what has arrived is reported, one round is served, what is hot is looked
+ * at; and the rest between turns, where everything is handed to the kernel at once.
+ */
+#include "base/thread.h"
+#include "loop/state.h"
+
+void vdb__loop_batch(struct vdb_loop *loop, struct vdb__batch *batch)
+{
+	if (!batch->link.next)
+		vdb__list_init(&batch->link);
+	if (vdb__list_empty(&batch->link))
+		vdb__list_append(&loop->batches, &batch->link);
+	vdb__loop_nudge(loop);
+}
+
+static void run_batches(struct vdb_loop *loop)
+{
+	struct vdb__list round, *entry;
+
+	vdb__list_init(&round);
+	vdb__list_splice(&round, &loop->batches);
+	while ((entry = vdb__list_pop(&round))) {
+		struct vdb__batch *batch = vdb__container(entry, struct vdb__batch, link);
+
+		batch->fn(batch);
+	}
+}
+
+unsigned vdb__loop_reap(struct vdb_loop *loop)
+{
+	const void *outer = vdb__thread_loop;
+	unsigned did;
+
+	vdb__thread_loop = loop;
+	did = loop->engine->ops->reap(loop->engine);
+	if (loop->rescan) {
+		loop->rescan = false;
+		vdb__sources_rescan(loop);
+	}
+	did += vdb__posts_run(loop, 0);
+	did += vdb__ios_done(loop);
+	did += vdb__sources_gone(loop);
+	vdb__thread_loop = outer;
+	return did;
+}
+
+uint64_t vdb__turn(struct vdb_loop *loop)
+{
+	const void *outer = vdb__thread_loop;
+	uint64_t did;
+
+	vdb__thread_loop = loop;
+	did = vdb__loop_reap(loop);
+	run_batches(loop);
+	did += vdb__tenants_serve(loop);
+	run_batches(loop);
+	did += vdb__sources_look(loop, !vdb__list_empty(&loop->active));
+	vdb__thread_loop = outer;
+	return did;
+}
+
+bool vdb__loop_idle(const struct vdb_loop *loop)
+{
+	return vdb__list_empty(&loop->active) && vdb__list_empty(&loop->done) &&
+	       vdb__list_empty(&loop->gone) && vdb__list_empty(&loop->batches) && !vdb__load(&loop->posts) &&
+	       !vdb__load(&loop->stop);
+}
+
+/* Looks at hot sources and for completions in memory, until something is found. */
+static bool spin(struct vdb_loop *loop)
+{
+	uint64_t end = vdb__now() + loop->poll_ns;
+
+	do {
+		for (unsigned i = 0; i < 16; i++) {
+			if (vdb__sources_look(loop, false) || loop->engine->ops->ready(loop->engine) ||
+			    !vdb__loop_idle(loop))
+				return true;
+			vdb__cpu_relax();
+		}
+	} while (vdb__now() < end);
+	return false;
+}
+
+static bool may_sleep(struct vdb_loop *loop)
+{
+	if (!vdb__loop_idle(loop) || loop->engine->ops->ready(loop->engine))
+		return false;
+	if (loop->poll_ns && !vdb__list_empty(&loop->hot) && spin(loop))
+		return false;
+	return vdb__loop_arm(loop) && vdb__loop_idle(loop);
+}
+
+bool vdb__loop_settle(struct vdb_loop *loop)
+{
+	const void *outer = vdb__thread_loop;
+	bool idle;
+
+	vdb__thread_loop = loop;
+	idle = may_sleep(loop);
+	vdb__thread_loop = outer;
+	vdb__timers_program(loop);
+	return idle;
+}
