@@ -133,12 +133,11 @@ struct vdb_ring {
 #define VDB_OP_FILL 7u         /* memory at addr: the low byte of `offset`, len times */
 #define VDB_OP_USER 128u       /* 128..255 belong to the embedder */
 
-#define VDB_SQE_SG 1u /* addr is the gpa (8-byte aligned) of `segments` vdb_seg; not for ops without memory \
-	               */
+#define VDB_SQE_SG 1u /* addr is the gpa, 8-byte aligned, of a table of `segments` vdb_seg */
 
 /*
  * max_len bounds READ, WRITE and USER. COPY and FILL are done piece by piece and may be as long as
- * their segments are together.
+ * their segments are together. SG with an op that has no memory is -EINVAL.
  */
 struct vdb_sqe {
 	uint8_t op;    /* VDB_OP_* */
