@@ -24,11 +24,13 @@ struct vdb_cpuid_override {
 
 /* The policy of this VM, for vCPUs created afterwards: all that KVM supports,
  * with APIC ids and the hypervisor bit as they must be, then the overrides in
- * order. -EINVAL: KVM refuses the result; -EBUSY: a vCPU exists. Control thread. */
+ * order; replaces an earlier policy. What KVM refuses is refused by vdb_vcpu_create().
+ * -EBUSY: a vCPU exists. Control thread. */
 VDB_MUST_CHECK int vdb_cpuid_set(struct vdb_vm *vm, const struct vdb_cpuid_override *overrides,
                                  uint32_t count);
 
-/* The four registers that vCPUs of this VM see; -ENOENT if the leaf is absent. */
+/* The four registers that vCPUs of this VM see: as KVM keeps them for a vCPU that exists
+ * (it may insist on some bits), else as the policy says. -ENOENT if the leaf is absent. */
 VDB_MUST_CHECK int vdb_cpuid_get(struct vdb_vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 
 #ifdef __cplusplus

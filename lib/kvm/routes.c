@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kvm/routes.h"
+
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "base/error.h"
+#include "kvm/arch.h"
+#include "kvm/vm.h"
+
+void vdb__routes_drop(struct vdb_vm *vm)
+{
+	free(vm->routes.table);
+	vm->routes.table = NULL;
+}
+
+static int set_table(struct vdb_vm *vm)
+{
+	if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, vm->routes.table))
+		return vdb__fail_sys(errno, "irq: KVM_SET_GSI_ROUTING with %u routes", vm->routes.table->nr);
+	return 0;
+}
+
+/* Room for one more route; the pins' routes are what KVM made by default. */
+static int grow(struct vdb_vm *vm)
+{
+	struct vdb__routes *routes = &vm->routes;
+	uint32_t pins = vm->config.irqchip == VDB_IRQCHIP_KERNEL ? vdb__arch_pin_routes(NULL) : 0;
+	uint32_t room = routes->room ? routes->room * 2 : pins + 8, max = vm->kvm->info.max_gsi_routes;
+	struct kvm_irq_routing *table;
+
+	if (routes->table && routes->table->nr < routes->room)
+		return 0;
+	if (room > max)
+		room = max;
+	if (room <= (routes->table ? routes->table->nr : pins))
+		return vdb__fail(ENOSPC, "irq: all %u routes that KVM has for a VM are in use", max);
+	table = realloc(routes->table, sizeof(*table) + room * sizeof(table->entries[0]));
+	if (!table)
+		return vdb__fail(ENOMEM, "irq: no memory for %u routes", room);
+	if (!routes->table) {
+		table->nr = pins ? vdb__arch_pin_routes(table->entries) : 0;
+		table->flags = 0;
+	}
+	routes->table = table;
+	routes->room = room;
+	return 0;
+}
+
+static struct kvm_irq_routing_entry *find(struct vdb_vm *vm, uint32_t gsi)
+{
+	struct kvm_irq_routing *table = vm->routes.table;
+
+	for (uint32_t i = 0; i < table->nr; i++) {
+		if (table->entries[i].gsi == gsi)
+			return &table->entries[i];
+	}
+	return NULL;
+}
+
+/* The lowest GSI beyond the pins that nobody uses; KVM numbers them below its limit of routes. */
+static int free_gsi(struct vdb_vm *vm)
+{
+	uint32_t first = vm->config.irqchip == VDB_IRQCHIP_SPLIT ? vm->config.split_gsis : VDB__PINS;
+
+	for (uint32_t gsi = first; gsi < vm->kvm->info.max_gsi_routes; gsi++) {
+		if (!find(vm, gsi))
+			return (int)gsi;
+	}
+	return vdb__fail(ENOSPC, "irq: all %u GSIs are in use", vm->kvm->info.max_gsi_routes);
+}
+
+static void set_msi(struct kvm_irq_routing_entry *entry, uint32_t gsi, uint64_t address, uint32_t data)
+{
+	*entry = (struct kvm_irq_routing_entry){
+	        .gsi = gsi,
+	        .type = KVM_IRQ_ROUTING_MSI,
+	        .u.msi = {.address_lo = (uint32_t)address,
+	                  .address_hi = (uint32_t)(address >> 32),
+	                  .data = data},
+	};
+}
+
+int vdb__route_add(struct vdb_vm *vm, uint64_t address, uint32_t data)
+{
+	int gsi, err = grow(vm);
+
+	if (err)
+		return err;
+	gsi = free_gsi(vm);
+	if (gsi < 0)
+		return gsi;
+	set_msi(&vm->routes.table->entries[vm->routes.table->nr++], (uint32_t)gsi, address, data);
+	err = set_table(vm);
+	if (err)
+		vm->routes.table->nr--;
+	return err ? err : gsi;
+}
+
+int vdb__route_change(struct vdb_vm *vm, uint32_t gsi, uint64_t address, uint32_t data)
+{
+	struct kvm_irq_routing_entry *entry = find(vm, gsi), before = *entry;
+	int err;
+
+	set_msi(entry, gsi, address, data);
+	err = set_table(vm);
+	if (err)
+		*entry = before;
+	return err;
+}
+
+void vdb__route_remove(struct vdb_vm *vm, uint32_t gsi)
+{
+	struct kvm_irq_routing *table = vm->routes.table;
+
+	*find(vm, gsi) = table->entries[table->nr - 1];
+	table->nr--;
+	/* Should the kernel be out of memory, the route stays until the next change: nothing can raise it. */
+	(void)set_table(vm);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/config.h"
+#include "base/error.h"
+#include "base/export.h"
+#include "base/thread.h"
+#include "kvm/arch.h"
+#include "kvm/vcpu.h"
+#include "kvm/vm.h"
+
+void vdb__vcpu_free(struct vdb_vcpu *vcpu)
+{
+	if (vcpu->run)
+		munmap(vcpu->run, vcpu->vm->kvm->run_bytes);
+	if (vcpu->fd >= 0)
+		close(vcpu->fd);
+	free(vcpu);
+}
+
+static int check_index(struct vdb_vm *vm, uint32_t index)
+{
+	struct vdb__list *l;
+
+	if (index >= vm->kvm->info.max_vcpus)
+		return vdb__fail(EINVAL, "vCPU %u: this host's KVM has 0 to %u", index,
+		                 vm->kvm->info.max_vcpus - 1);
+	for (l = vm->life.vcpus.next; l != &vm->life.vcpus; l = l->next) {
+		if (vdb__container(l, struct vdb_vcpu, link)->index == index)
+			return vdb__fail(EEXIST, "vCPU %u exists already", index);
+	}
+	return 0;
+}
+
+static int open_vcpu(struct vdb_vcpu *vcpu)
+{
+	struct vdb_vm *vm = vcpu->vm;
+	void *run;
+
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)vcpu->index);
+	if (vcpu->fd < 0)
+		return vdb__fail_sys(errno, "vCPU %u: KVM_CREATE_VCPU", vcpu->index);
+	run = mmap(NULL, vm->kvm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (run == MAP_FAILED)
+		return vdb__fail_sys(errno, "vCPU %u: its run area cannot be mapped", vcpu->index);
+	vcpu->run = run;
+	return vdb__arch_vcpu_init(vcpu);
+}
+
+VDB_EXPORT int vdb_vcpu_create(struct vdb_vm *vm, uint32_t index, struct vdb_vcpu **out)
+{
+	struct vdb_vcpu *vcpu;
+	int err = check_index(vm, index);
+
+	if (err)
+		return err;
+	vcpu = calloc(1, sizeof(*vcpu));
+	if (!vcpu)
+		return vdb__fail(ENOMEM, "vCPU %u: no memory", index);
+	vcpu->vm = vm;
+	vcpu->index = index;
+	vcpu->fd = -1;
+	err = open_vcpu(vcpu);
+	if (err) {
+		vdb__vcpu_free(vcpu);
+		return err;
+	}
+	pthread_mutex_lock(&vm->life.lock);
+	vdb__list_append(&vm->life.vcpus, &vcpu->link);
+	pthread_mutex_unlock(&vm->life.lock);
+	*out = vcpu;
+	return 0;
+}
+
+VDB_EXPORT uint32_t vdb_vcpu_index(const struct vdb_vcpu *vcpu)
+{
+	return vcpu->index;
+}
+
+static void *thread_main(void *arg)
+{
+	(void)vdb__vcpu_loop(arg);
+	return NULL;
+}
+
+/* A thread of an earlier run has nothing left to do but end. */
+static void join_earlier(struct vdb_vcpu *vcpu)
+{
+	if (vcpu->started)
+		pthread_join(vcpu->starter, NULL);
+	vcpu->started = false;
+}
+
+VDB_EXPORT int vdb_vcpu_start(struct vdb_vcpu *vcpu, int cpu, const char *name)
+{
+	struct vdb_vm *vm = vcpu->vm;
+	char own[16];
+	int err = vdb__life_claim(vcpu);
+
+	if (err)
+		return err;
+	(void)snprintf(own, sizeof(own), "vcpu%u", vcpu->index);
+	/* The new thread may run, be destroyed, and take the VM along before its id is
+	 * stored: the VM is held until that is done. */
+	vdb__life_hold(vm);
+	join_earlier(vcpu);
+	err = vdb__thread_start(&vcpu->starter, name ? name : own, cpu, thread_main, vcpu);
+	vcpu->started = !err;
+	if (err)
+		vdb__life_leave(vcpu);
+	vdb__life_release(vm);
+	return err;
+}
+
+VDB_EXPORT int vdb_vcpu_stats(const struct vdb_vcpu *vcpu, struct vdb_vcpu_stats *stats)
+{
+	struct vdb_vcpu_stats own = {
+	        .size = sizeof(own),
+	        .runs = vdb__load(&vcpu->stats.runs),
+	        .exits_mmio = vdb__load(&vcpu->stats.exits_mmio),
+	        .exits_pio = vdb__load(&vcpu->stats.exits_pio),
+	        .exits_intr = vdb__load(&vcpu->stats.exits_intr),
+	        .exits_other = vdb__load(&vcpu->stats.exits_other),
+	        .unclaimed = vdb__load(&vcpu->stats.unclaimed),
+	        .kicks = vdb__load(&vcpu->stats.kicks),
+	};
+
+	return vdb__stats_give(stats, &own, sizeof(own), "vdb_vcpu_stats");
+}

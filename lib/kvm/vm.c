@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kvm/vm.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/export.h"
+#include "kvm/arch.h"
+
+#define DOORBELL_GPA 0xd0000000ull
+#define DOORBELL_PAGES 256u
+#define DOORBELL_PORT 0x6000u
+#define DOORBELL_PORTS 256u
+
+static int check(const struct vdb_vm_config *config)
+{
+	sigset_t set;
+	int number = config->kick_signal;
+
+	if (config->irqchip > VDB_IRQCHIP_NONE)
+		return vdb__fail(EINVAL, "vm: irqchip %u is none of VDB_IRQCHIP_*", config->irqchip);
+	sigemptyset(&set);
+	if (number == SIGKILL || number == SIGSTOP || sigaddset(&set, number))
+		return vdb__fail(EINVAL, "vm: kick signal %d cannot be blocked; leave it 0 or choose another",
+		                 number);
+	return 0;
+}
+
+static int take_config(struct vdb_vm *vm, const struct vdb_vm_config *from)
+{
+	struct vdb_vm_config *config = &vm->config;
+	int err = vdb__config_take(config, sizeof(*config), from, "vdb_vm_config");
+
+	if (err)
+		return err;
+	if (!config->kick_signal)
+		config->kick_signal = SIGRTMIN;
+	if (!config->split_gsis)
+		config->split_gsis = VDB__PINS;
+	if (!config->doorbell_gpa)
+		config->doorbell_gpa = DOORBELL_GPA;
+	if (!config->doorbell_pages)
+		config->doorbell_pages = DOORBELL_PAGES;
+	if (!config->doorbell_port)
+		config->doorbell_port = DOORBELL_PORT;
+	if (!config->doorbell_ports)
+		config->doorbell_ports = DOORBELL_PORTS;
+	return check(config);
+}
+
+static int create_kernel_vm(struct vdb_vm *vm)
+{
+	vm->fd = ioctl(vm->kvm->fd, KVM_CREATE_VM, 0);
+	if (vm->fd < 0)
+		return vdb__fail_sys(errno, "vm: KVM_CREATE_VM");
+	return vdb__arch_vm_init(vm);
+}
+
+/*
+ * All memslots come before the irqchip: afterwards each change waits for RCU,
+ * which takes milliseconds.
+ */
+static int build(struct vdb_vm *vm)
+{
+	int err = create_kernel_vm(vm);
+
+	if (!err)
+		err = vdb_bus_create(&vm->mmio);
+	if (!err)
+		err = vdb_bus_create(&vm->pio);
+	if (!err)
+		err = vdb__window_init(vm);
+	if (!err)
+		err = vdb__slots_join(vm);
+	if (!err)
+		err = vdb__arch_irqchip(vm);
+	return err;
+}
+
+VDB_EXPORT int vdb_vm_create(struct vdb_kvm *kvm, struct vdb_mem *mem, const struct vdb_vm_config *config,
+                             struct vdb_vm **out)
+{
+	struct vdb_vm *vm = calloc(1, sizeof(*vm));
+	int err;
+
+	if (!vm)
+		return vdb__fail(ENOMEM, "vm: no memory");
+	vm->kvm = vdb__kvm_ref(kvm);
+	vm->fd = -1;
+	vm->mem = mem;
+	vdb__list_init(&vm->doorbells);
+	vdb__life_init(vm);
+	err = take_config(vm, config);
+	if (!err)
+		err = build(vm);
+	if (err) {
+		vdb__vm_close(vm);
+		return err;
+	}
+	*out = vm;
+	return 0;
+}
+
+static void join_threads(struct vdb_vm *vm)
+{
+	struct vdb__list *l;
+
+	for (l = vm->life.vcpus.next; l != &vm->life.vcpus; l = l->next) {
+		struct vdb_vcpu *vcpu = vdb__container(l, struct vdb_vcpu, link);
+
+		if (!vcpu->started)
+			continue;
+		/* The last one to leave closes the VM, and cannot wait for itself. */
+		if (pthread_equal(vcpu->starter, pthread_self()))
+			pthread_detach(vcpu->starter);
+		else
+			pthread_join(vcpu->starter, NULL);
+	}
+}
+
+/*
+ * The RAM slots go with the fd: only this process's own memory map could be reached
+ * through a copy of it, and unmapping takes pages away from the VM at once.
+ */
+void vdb__vm_close(struct vdb_vm *vm)
+{
+	vdb_done_fn done = vm->life.destroyed;
+	void *arg = vm->life.destroyed_arg;
+	struct vdb__list *l;
+
+	join_threads(vm);
+	if (vm->joined)
+		vdb__mem_leave(vm->mem, &vm->mem_user);
+	while ((l = vdb__list_pop(&vm->life.vcpus)))
+		vdb__vcpu_free(vdb__container(l, struct vdb_vcpu, link));
+	if (vm->fd >= 0)
+		close(vm->fd);
+	vdb__slots_drop(vm);
+	vdb__routes_drop(vm);
+	vdb__window_drop(vm);
+	vdb_bus_destroy(vm->mmio);
+	vdb_bus_destroy(vm->pio);
+	free(vm->policy.overrides);
+	vdb_kvm_close(vm->kvm);
+	vdb__life_drop(vm);
+	free(vm);
+	if (done)
+		done(arg);
+}
+
+VDB_EXPORT struct vdb_bus *vdb_vm_mmio(struct vdb_vm *vm)
+{
+	return vm->mmio;
+}
+
+VDB_EXPORT struct vdb_bus *vdb_vm_pio(struct vdb_vm *vm)
+{
+	return vm->pio;
+}
+
+VDB_EXPORT struct vdb_mem *vdb_vm_mem(struct vdb_vm *vm)
+{
+	return vm->mem;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kvm_fixture.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static void nap(void)
+{
+	const struct timespec ms = {.tv_nsec = 1000000};
+
+	nanosleep(&ms, NULL);
+}
+
+void kvm_fixture_need(void)
+{
+	struct vdb_kvm *kvm;
+
+	if (vdb_kvm_open(NULL, &kvm)) {
+		fprintf(stderr, "skipped: %s\n", vdb_errmsg());
+		exit(77);
+	}
+	vdb_kvm_close(kvm);
+}
+
+int64_t kvm_fixture_must(int64_t rc, const char *what, const char *file, int line)
+{
+	if (rc < 0)
+		ck_abort_msg("%s:%d: %s: %s (%s)", file, line, what, vdb_errmsg(), strerror((int)-rc));
+	return rc;
+}
+
+void wait_for32(const uint32_t *word, uint32_t value)
+{
+	for (int i = 0; i < 60000; i++) {
+		if (__atomic_load_n(word, __ATOMIC_ACQUIRE) >= value)
+			return;
+		nap();
+	}
+	ck_abort_msg("waited a minute for %u, it is %u", value, __atomic_load_n(word, __ATOMIC_ACQUIRE));
+}
+
+void count_done(void *counter)
+{
+	__atomic_fetch_add((uint32_t *)counter, 1, __ATOMIC_ACQ_REL);
+}
+
+static void on_report(void *ctx, struct vdb_bus_access *access)
+{
+	struct kvm_fixture *f = ctx;
+	uint32_t value = 0, i;
+
+	memcpy(&value, access->data, access->len <= sizeof(value) ? access->len : sizeof(value));
+	i = __atomic_load_n(&f->reports, __ATOMIC_RELAXED);
+	if (i < FIXTURE_REPORTS)
+		f->report[i] = value;
+	__atomic_store_n(&f->reports, i + 1, __ATOMIC_RELEASE);
+}
+
+static int on_event(void *arg, const struct vdb_event *event)
+{
+	struct kvm_fixture *f = arg;
+
+	f->event = *event;
+	snprintf(f->text, sizeof(f->text), "%s", event->text);
+	f->event.text = f->text;
+	__atomic_fetch_add(&f->events, 1, __ATOMIC_ACQ_REL);
+	return f->on_event ? f->on_event(f, event) : VDB_EVENT_STOP;
+}
+
+static void make_memory(struct kvm_fixture *f)
+{
+	struct vdb_region_config region = {
+	        .size = sizeof(region),
+	        .len = GUEST_MEM,
+	        .backing = VDB_MEM_HOST,
+	};
+
+	f->ram = mmap(NULL, GUEST_MEM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(f->ram, MAP_FAILED);
+	region.host = f->ram;
+	must(vdb_mem_create(&f->mem));
+	must(vdb_mem_add(f->mem, &region));
+}
+
+void kvm_fixture_make(struct kvm_fixture *f, const struct vdb_vm_config *config, uint32_t vcpus)
+{
+	struct vdb_vm_config own = {.size = sizeof(own)};
+	const struct vdb_bus_ops ops = {.size = sizeof(ops), .write = on_report};
+
+	memset(f, 0, sizeof(*f));
+	if (config)
+		own = *config;
+	own.event = on_event;
+	own.event_arg = f;
+	make_memory(f);
+	must(vdb_kvm_open(NULL, &f->kvm));
+	must(vdb_vm_create(f->kvm, f->mem, &own, &f->vm));
+	must(vdb_bus_add(vdb_vm_pio(f->vm), "report", PORT_REPORT, 4, &ops, f));
+	for (f->vcpus = 0; f->vcpus < vcpus; f->vcpus++)
+		must(vdb_vcpu_create(f->vm, f->vcpus, &f->vcpu[f->vcpus]));
+}
+
+void kvm_fixture_end(struct kvm_fixture *f)
+{
+	uint32_t gone = 0;
+
+	must(vdb_vm_destroy(f->vm, count_done, &gone));
+	wait_for32(&gone, 1);
+	must(vdb_mem_destroy(f->mem));
+	munmap(f->ram, GUEST_MEM);
+	vdb_kvm_close(f->kvm);
+}
+
+void kvm_fixture_load(struct kvm_fixture *f, uint32_t vcpu, const void *code, size_t bytes, uint64_t arg)
+{
+	struct vdb_x86_start start = {
+	        .size = sizeof(start),
+	        .entry = GUEST_CODE + vcpu * GUEST_STRIDE,
+	        .stack = GUEST_STACK + vcpu * 0x4000u,
+	        .arg = {arg},
+	        .tables = GUEST_TABLES,
+	};
+
+	ck_assert_uint_le(bytes, GUEST_STRIDE);
+	memcpy(f->ram + start.entry, code, bytes);
+	must(vdb_x86_start64(f->vcpu[vcpu], &start));
+}
+
+void kvm_fixture_run(struct kvm_fixture *f, uint32_t vcpu)
+{
+	must(vdb_vcpu_run(f->vcpu[vcpu]));
+	ck_assert_msg(f->event.kind == VDB_EVENT_SHUTDOWN, "the guest ended by: %s", f->text);
+}
+
+struct vdb_vcpu_stats kvm_fixture_stats(struct kvm_fixture *f, uint32_t vcpu)
+{
+	struct vdb_vcpu_stats stats = {.size = sizeof(stats)};
+
+	must(vdb_vcpu_stats(f->vcpu[vcpu], &stats));
+	return stats;
+}
