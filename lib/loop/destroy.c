@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a loop: everybody leaves, what is in flight comes back, then it is freed. */
+#include <sched.h>
+
 #include "base/error.h"
 #include "base/export.h"
 #include "base/thread.h"
@@ -117,6 +119,8 @@ VDB_EXPORT int vdb_loop_destroy(struct vdb_loop *loop)
 	if (err)
 		abandon(loop, err);
 	cancel_posts(loop);
+	while (vdb__load_acquire(&loop->guests))
+		sched_yield();
 	vdb__loop_free(loop);
 	return 0;
 }

@@ -87,7 +87,7 @@ int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out);
 int vdb__epoll_create(struct vdb_loop *loop, struct vdb__engine **out);
 
 /* The io's done() is called, now or at the end of the reaping. */
-void vdb__io_done(struct vdb_loop *loop, struct vdb_io *io, int64_t result);
+void vdb__io_done(struct vdb_io *io, int64_t result);
 void vdb__io_done_later(struct vdb_loop *loop, struct vdb_io *io, int64_t result);
 
 /* The engine will not touch the watch any more. */

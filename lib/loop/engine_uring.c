@@ -31,6 +31,7 @@ enum {
 	IO_UNCANCELLED = 8, /* the cancellation found no room */
 };
 
+#define MAX_TRANSFER 0x7ffff000u
 #define MAX_RETRIES 4096u   /* of one io, then it fails */
 #define MAX_POLL_ERRORS 16u /* of one watch in a row, then the engine has failed */
 
@@ -153,14 +154,27 @@ static unsigned short poll_for(const struct vdb_io *io)
 	return io->op == VDB_IO_WRITEV ? POLLOUT : POLLIN;
 }
 
+/* As much as any transfer moves; the rest is a short one. */
+static unsigned one_length(const struct vdb_io *io)
+{
+	return io->iov->iov_len < MAX_TRANSFER ? (unsigned)io->iov->iov_len : MAX_TRANSFER;
+}
+
+/* One piece needs no iovec, which the kernel would copy. */
 static bool prep_op(struct io_uring_sqe *sqe, const struct vdb_io *io)
 {
 	switch (io->op) {
 	case VDB_IO_READV:
-		io_uring_prep_readv(sqe, io->fd, io->iov, io->niov, io->offset);
+		if (io->niov == 1)
+			io_uring_prep_read(sqe, io->fd, io->iov->iov_base, one_length(io), io->offset);
+		else
+			io_uring_prep_readv(sqe, io->fd, io->iov, io->niov, io->offset);
 		return true;
 	case VDB_IO_WRITEV:
-		io_uring_prep_writev(sqe, io->fd, io->iov, io->niov, io->offset);
+		if (io->niov == 1)
+			io_uring_prep_write(sqe, io->fd, io->iov->iov_base, one_length(io), io->offset);
+		else
+			io_uring_prep_writev(sqe, io->fd, io->iov, io->niov, io->offset);
 		return true;
 	case VDB_IO_FDATASYNC:
 		io_uring_prep_fsync(sqe, io->fd, IORING_FSYNC_DATASYNC);
@@ -408,7 +422,7 @@ static void io_event(struct uring *u, struct vdb_io *io, int res)
 		return;
 	if (own->flags & IO_CANCEL && (res == -EINTR || res == -EAGAIN || own->flags & IO_WAITING))
 		res = -ECANCELED;
-	vdb__io_done(u->engine.loop, io, res);
+	vdb__io_done(io, res);
 }
 
 static void event(struct uring *u, const struct io_uring_cqe *cqe)

@@ -27,9 +27,8 @@ VDB_EXPORT void vdb_io_cancel(struct vdb_loop *loop, struct vdb_io *io)
 	vdb__loop_nudge(loop);
 }
 
-void vdb__io_done(struct vdb_loop *loop, struct vdb_io *io, int64_t result)
+void vdb__io_done(struct vdb_io *io, int64_t result)
 {
-	(void)loop;
 	vdb__list_remove(&vdb__io_own(io)->link);
 	io->done(io, result);
 }

@@ -83,13 +83,13 @@ static int watch_all(struct vdb_loop *loop)
 		struct vdb__watch *watch = vdb__container(entry, struct vdb__watch, all);
 
 		next = entry->next;
-		if (watch->fd < 0 || !vdb__list_empty(&watch->link))
-			continue; /* nothing to watch, or gone already */
-		watch->armed = false;
-		if (watch->closing)
+		if (watch->closing && watch->armed) /* else it is gone already */
 			vdb__watch_gone(watch);
-		else
-			err = loop->engine->ops->watch(loop->engine, watch);
+		if (watch->closing || watch->fd < 0)
+			continue;
+		watch->armed = false;
+		vdb__list_remove(&watch->link);
+		err = loop->engine->ops->watch(loop->engine, watch);
 	}
 	return err;
 }
@@ -114,6 +114,8 @@ int vdb__engine_renew(struct vdb_loop *loop)
 	if (old->ops->inflight(old))
 		return vdb__fail(EPERM, "loop: I/O is in flight; destroy it on the thread that ran it");
 	err = engine_start(loop);
+	if (err && loop->engine != old)
+		loop->engine->ops->destroy(loop->engine);
 	if (err)
 		loop->engine = old;
 	else

@@ -31,6 +31,7 @@ void vdb__loop_post(struct vdb_loop *loop, struct vdb__post *post)
 {
 	struct vdb__post *head = vdb__load(&loop->posts);
 
+	vdb__ref_get(&loop->guests);
 	/* Releases the post to the exchange in vdb__posts_run(). */
 	do {
 		post->next = head;
@@ -38,6 +39,7 @@ void vdb__loop_post(struct vdb_loop *loop, struct vdb__post *post)
 	                                      __ATOMIC_ACQUIRE));
 	if (!head)
 		vdb__loop_nudge(loop);
+	(void)vdb__ref_put(&loop->guests);
 }
 
 static struct vdb__post *reversed(struct vdb__post *post)

@@ -81,7 +81,7 @@ static int run(struct vdb_loop *loop)
 
 	for (;;) {
 		vdb__turn(loop);
-		if (vdb__exchange(&loop->stop, 0))
+		if (vdb__load(&loop->stop) && vdb__exchange(&loop->stop, 0))
 			return 0;
 		err = loop->engine->ops->enter(loop->engine, vdb__loop_settle(loop));
 		if (err)
@@ -167,6 +167,8 @@ VDB_EXPORT int vdb_loop_join(struct vdb_loop *loop)
 
 VDB_EXPORT void vdb_loop_stop(struct vdb_loop *loop)
 {
+	vdb__ref_get(&loop->guests);
 	vdb__store_release(&loop->stop, 1);
 	vdb__loop_wake(loop);
+	(void)vdb__ref_put(&loop->guests);
 }

@@ -119,6 +119,7 @@ void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__sou
 
 void vdb__watch_gone(struct vdb__watch *watch)
 {
+	watch->armed = false;
 	vdb__list_remove(&watch->link);
 	vdb__list_append(&watch->loop->gone, &watch->link);
 }

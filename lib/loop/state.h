@@ -59,6 +59,7 @@ struct vdb_loop {
 	/* Any thread. */
 	_Alignas(64) struct vdb__post *posts; /* the latest first */
 	uint32_t stop;
+	uint32_t guests;  /* threads within post or stop: what they asked for may be done already */
 	uint32_t running; /* run() or a turn is under way */
 	int32_t owner;    /* thread id, 0 = none yet */
 	pthread_t thread; /* of vdb_loop_start() */

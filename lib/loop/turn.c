@@ -56,7 +56,7 @@ uint64_t vdb__turn(struct vdb_loop *loop)
 	run_batches(loop);
 	did += vdb__tenants_serve(loop);
 	run_batches(loop);
-	did += vdb__sources_look(loop, !vdb__list_empty(&loop->active));
+	did += vdb__sources_look(loop, !vdb__list_empty(&loop->active) || (loop->poll_ns && did));
 	vdb__thread_loop = outer;
 	return did;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ENGINES */
 /* LABELS: tsan */
 /* Turns: doorbells, steps, running and stopping, batches, tenants. */
 #include <check.h>
