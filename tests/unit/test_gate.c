@@ -13,6 +13,7 @@
 #include "base/gate.h"
 #include "base/thread.h"
 #include "fail.h"
+#include "suite.h"
 
 START_TEST(the_first_open_counts)
 {
@@ -212,26 +213,6 @@ START_TEST(no_memory)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("gate");
-	TCase *tc = tcase_create("gate");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_test(tc, the_first_open_counts);
-	tcase_add_test(tc, a_wait_ends_at_its_time);
-	tcase_add_test(tc, a_loops_thread_does_not_wait);
-	tcase_add_test(tc, opening_wakes_all_who_wait);
-	tcase_add_test(tc, a_waiter_may_leave_early);
-	tcase_add_test(tc, a_watch_is_notified_once);
-	tcase_add_test(tc, detach_against_open);
-	tcase_add_test(tc, no_memory);
-	tcase_set_timeout(tc, 60);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("gate", the_first_open_counts, a_wait_ends_at_its_time, a_loops_thread_does_not_wait,
+      opening_wakes_all_who_wait, a_waiter_may_leave_early, a_watch_is_notified_once, detach_against_open,
+      no_memory)

@@ -14,6 +14,7 @@
 #include "base/thread.h"
 #include "fail.h"
 #include "leak.h"
+#include "suite.h"
 
 #define JOBS 1000
 
@@ -164,24 +165,5 @@ START_TEST(leaves_nothing)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("worker");
-	TCase *tc = tcase_create("worker");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_test(tc, jobs_run_in_order_and_all);
-	tcase_add_test(tc, named_and_deaf_to_signals);
-	tcase_add_test(tc, a_jobs_jobs_are_finished_too);
-	tcase_add_test(tc, not_ended_by_itself_or_a_loop);
-	tcase_add_test(tc, no_memory_no_thread);
-	tcase_add_test(tc, leaves_nothing);
-	tcase_set_timeout(tc, 60);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("worker", jobs_run_in_order_and_all, named_and_deaf_to_signals, a_jobs_jobs_are_finished_too,
+      not_ended_by_itself_or_a_loop, no_memory_no_thread, leaves_nothing)
