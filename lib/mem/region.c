@@ -231,11 +231,13 @@ int vdb__region_create(struct vdb_mem *mem, const struct vdb_region_config *conf
 	region->readonly = config->flags & VDB_REGION_READONLY;
 	region->fd = -1;
 	vdb__list_init(&region->link);
-	region->dirty = calloc((size_t)(pages / 64 + 1), sizeof(*region->dirty));
-	if (region->dirty)
-		err = back(region, config);
-	else
-		err = vdb__fail(ENOMEM, "region at %#llx: no memory for its dirty bitmap", LL(config->gpa));
+	err = back(region, config);
+	if (!err) {
+		region->dirty = calloc((size_t)(pages / 64 + 1), sizeof(*region->dirty));
+		if (!region->dirty)
+			err = vdb__fail(ENOMEM, "region at %#llx: no memory for its dirty bitmap",
+			                LL(config->gpa));
+	}
 	if (err) {
 		vdb__region_free(region);
 		return err;

@@ -48,6 +48,14 @@ bool fail_now(const char *what)
 	return true;
 }
 
+void fail_abort(const char *file, int line, const char *truth)
+{
+	const char *what = fail_what();
+
+	__atomic_store_n(&target, 0, __ATOMIC_SEQ_CST);
+	ck_abort_msg("%s:%d: %s, after %s failed", file, line, truth, what ? what : "nothing");
+}
+
 static void check_failure(int err, unsigned n, int fds)
 {
 	const char *what = fail_what();

@@ -26,6 +26,11 @@ bool fail_now(const char *what);
 /* The call that failed since fail_at(), NULL if none. */
 const char *fail_what(void);
 
+/* ck_assert() for use inside fn: Check's own malloc() calls are wrapped, too, since it is linked
+ * statically. */
+#define fail_check(truth) ((truth) ? (void)0 : fail_abort(__FILE__, __LINE__, #truth))
+void fail_abort(const char *file, int line, const char *truth);
+
 /*
  * Calls fn(arg) with its 1st, 2nd, 3rd ... wrapped call failing, until none is
  * left to fail, which must return 0. fn makes something, undoes it when that

@@ -199,7 +199,7 @@ static int make(void *arg)
 	struct vdb_gate *gate = arg;
 	int err = vdb_gate_create(&gate);
 
-	ck_assert(!err || gate == arg);
+	fail_check(!err || gate == arg);
 	if (!err)
 		vdb_gate_unref(gate);
 	return err;

@@ -135,7 +135,7 @@ static int make(void *arg)
 	int err = vdb_worker_create("sweep", &worker), err2;
 
 	if (err) {
-		ck_assert_ptr_eq(worker, arg);
+		fail_check(worker == arg);
 		return err;
 	}
 	err = vdb_worker_submit(worker, nothing, NULL);
