@@ -7,6 +7,10 @@
 
 #include "base/export.h"
 
+/* Macros for the analyzer. */
+#undef vdb__fail
+#undef vdb__fail_sys
+
 static _Thread_local char message[512];
 
 static void record(const char *fmt, va_list args) __attribute__((format(printf, 1, 0)));

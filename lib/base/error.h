@@ -18,4 +18,16 @@ __attribute__((format(printf, 2, 3))) int vdb__fail(int err, const char *fmt, ..
 /* The same for a failed system call: appends ": " and strerror(err). */
 __attribute__((format(printf, 2, 3))) int vdb__fail_sys(int err, const char *fmt, ...);
 
+#ifdef __clang_analyzer__
+/* What the analyzer cannot see from outside: a failure is never 0. */
+static inline int vdb__negative(int err)
+{
+	if (err <= 0)
+		__builtin_unreachable();
+	return -err;
+}
+#define vdb__fail(err, ...) ((void)vdb__fail(err, __VA_ARGS__), vdb__negative(err))
+#define vdb__fail_sys(err, ...) ((void)vdb__fail_sys(err, __VA_ARGS__), vdb__negative(err))
+#endif
+
 #endif

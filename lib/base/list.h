@@ -45,6 +45,8 @@ static inline struct vdb__list *vdb__list_pop(struct vdb__list *head)
 
 	if (first == head)
 		return NULL;
+	/* The analyzer does not see that a freed entry had left the list:
+	 * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 	vdb__list_remove(first);
 	return first;
 }
