@@ -34,7 +34,7 @@ static int grow(struct vdb_vm *vm)
 
 	if (room > max)
 		room = max;
-	if (room == slots->room)
+	if (room <= slots->room)
 		return vdb__fail(ENOSPC, "memory: all %u slots that KVM has for a VM are in use", max);
 	table = realloc(slots->table, room * sizeof(*table));
 	if (!table)

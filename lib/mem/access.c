@@ -40,11 +40,10 @@ static const struct vdb__map_entry *walk(const struct vdb__map *map, vdb_gpa_t g
 	return first;
 }
 
-/* One copy, all or nothing. `from` NULL reads, `to` NULL writes. */
-static int copy(struct vdb_mem *mem, vdb_gpa_t gpa, unsigned char *to, const unsigned char *from,
-                uint64_t len)
+/* One copy, all or nothing: a read uses `to`, a write uses `from`. */
+static int copy(struct vdb_mem *mem, vdb_gpa_t gpa, enum vdb__access access, unsigned char *to,
+                const unsigned char *from, uint64_t len)
 {
-	enum vdb__access access = from ? VDB__WRITE : VDB__READ;
 	struct vdb__map *map = vdb__mem_map(mem);
 	const struct vdb__map_entry *entry = walk(map, gpa, len, access);
 	uint64_t part;
@@ -54,7 +53,7 @@ static int copy(struct vdb_mem *mem, vdb_gpa_t gpa, unsigned char *to, const uns
 		part = vdb__entry_room(entry, gpa);
 		if (part > len)
 			part = len;
-		if (from) {
+		if (access == VDB__WRITE) {
 			memcpy(vdb__entry_host(entry, gpa), from, part);
 			if (vdb__dirty_wanted(mem))
 				vdb__dirty_mark(entry->region, vdb__entry_host(entry, gpa), part);
@@ -70,12 +69,12 @@ static int copy(struct vdb_mem *mem, vdb_gpa_t gpa, unsigned char *to, const uns
 
 VDB_EXPORT int vdb_mem_read(struct vdb_mem *mem, vdb_gpa_t gpa, void *to, uint64_t len)
 {
-	return len ? copy(mem, gpa, to, NULL, len) : 0;
+	return len ? copy(mem, gpa, VDB__READ, to, NULL, len) : 0;
 }
 
 VDB_EXPORT int vdb_mem_write(struct vdb_mem *mem, vdb_gpa_t gpa, const void *from, uint64_t len)
 {
-	return len ? copy(mem, gpa, NULL, from, len) : 0;
+	return len ? copy(mem, gpa, VDB__WRITE, NULL, from, len) : 0;
 }
 
 /* A word's entry. Aligned, so it never straddles a region: those are made of pages. */
