@@ -120,7 +120,7 @@ static void settle(struct vdb_vm *vm)
 /*
  * Locked. immediate_exit gets a vCPU out that is about to enter, the signal one that
  * is in. If it was set already, whoever set it has sent the signal too, and the vCPU
- * has yet to take both: vdb__kick_take() in run.c, with which the exchange pairs.
+ * has yet to take both: interrupted() in run.c, with which the exchange pairs.
  */
 static void kick(struct vdb_vcpu *vcpu)
 {

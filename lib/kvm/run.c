@@ -78,9 +78,10 @@ static void leave(struct vdb_vcpu *vcpu, const struct signals *signals)
  */
 static bool interrupted(struct vdb_vcpu *vcpu, const struct signals *signals)
 {
-	vdb__count(&vcpu->stats.exits_intr, 1);
 	if (vdb__exchange(&vcpu->run->immediate_exit, (uint8_t)0))
 		drain(signals);
+	/* Counted when the kick has been taken: one that comes after is another. */
+	vdb__count(&vcpu->stats.exits_intr, 1);
 	return vdb__life_turn(vcpu);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kvm_fixture.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,4 +141,29 @@ struct vdb_vcpu_stats kvm_fixture_stats(struct kvm_fixture *f, uint32_t vcpu)
 
 	must(vdb_vcpu_stats(f->vcpu[vcpu], &stats));
 	return stats;
+}
+
+uint32_t kvm_fixture_word(const struct kvm_fixture *f, uint32_t gpa)
+{
+	return __atomic_load_n((const uint32_t *)(const void *)(f->ram + gpa), __ATOMIC_ACQUIRE);
+}
+
+int kvm_tests_run(const char *name, void (*setup)(void), void (*teardown)(void), const TTest *const *tests)
+{
+	Suite *suite = suite_create(name);
+	TCase *tc = tcase_create(name);
+	SRunner *runner;
+	int failed;
+
+	kvm_fixture_need();
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	for (; *tests; tests++)
+		tcase_add_test(tc, *tests);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -14,6 +14,8 @@
 #ifndef VDB_TEST_KVM_FIXTURE_H
 #define VDB_TEST_KVM_FIXTURE_H
 
+#include <check.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <vdb/vdb.h>
 
@@ -58,6 +60,13 @@ void kvm_fixture_load(struct kvm_fixture *f, uint32_t vcpu, const void *code, si
 
 /* vdb_vcpu_run() on this thread, until the guest's ud2; anything else fails the test. */
 void kvm_fixture_run(struct kvm_fixture *f, uint32_t vcpu);
+
+/* main()'s end: skips without KVM, else runs the suite in fork mode, with a timeout of a minute for
+ * each of `tests`. The checked fixture may be NULL. */
+int kvm_tests_run(const char *name, void (*setup)(void), void (*teardown)(void), const TTest *const *tests);
+
+/* A word of the guest's memory. */
+uint32_t kvm_fixture_word(const struct kvm_fixture *f, uint32_t gpa);
 
 /* The counters of a vCPU. */
 struct vdb_vcpu_stats kvm_fixture_stats(struct kvm_fixture *f, uint32_t vcpu);
