@@ -2,14 +2,13 @@
 /*
  * What the host wrote: one bit for each 4 KiB page, one bitmap a region.
  *
- * A writer stores its data, then sets the bit by a read-modify-write; a harvester
- * clears the bit by one, then reads the page. Whichever is first on that word,
- * nothing is lost: if the harvest took the bit, its acquire pairs with the
- * mark's release and the page read shows the data; if not, the bit stays for the
- * next harvest. Skipping the write when a plain load finds the bit set would
- * break this: the load can be done before the data leaves the store buffer, the
- * harvester then clears that older bit, reads the page without the data, and no
- * mark is left.
+ * A writer stores its data, executes a full fence, then sets the bit if it is clear.
+ * A harvester clears the bit, executes a full fence, then reads the page. If the
+ * writer set the bit, the harvest that takes it acquires what the mark released. If
+ * the writer found the bit set, it looked after its data was in memory: whichever
+ * harvest takes that bit does so after the look, so reads the page with the data.
+ * Without either fence the look could come first, and the data be on nobody's list.
+ * Rings and hot buffers are marked all the time: most marks are a fence and a load.
  */
 #include <string.h>
 
@@ -27,7 +26,7 @@ static uint64_t low_bits(uint64_t n)
 /*
  * The data must be in memory before the flag is looked at: if it is off, whoever
  * switches it on afterwards (with a full fence of his own) finds the data when he
- * copies all of memory. An acquire load alone may be done before the data's stores.
+ * copies all of memory. The same fence serves the look at the bit.
  */
 bool vdb__dirty_wanted(struct vdb_mem *mem)
 {
@@ -40,14 +39,17 @@ void vdb__dirty_mark(struct vdb__region *region, const void *host, uint64_t len)
 	uint64_t offset = (uint64_t)((const unsigned char *)host - region->host);
 	uint64_t page = offset / VDB_PAGE_SIZE;
 	uint64_t end = (offset + len - 1) / VDB_PAGE_SIZE + 1;
-	uint64_t bit, n;
+	uint64_t *word, bit, mask, n;
 
 	for (; page < end; page += n) {
 		bit = page % WORD_BITS;
 		n = WORD_BITS - bit;
 		if (n > end - page)
 			n = end - page;
-		(void)vdb__fetch_or(&region->dirty[page / WORD_BITS], low_bits(n) << bit);
+		word = &region->dirty[page / WORD_BITS];
+		mask = low_bits(n) << bit;
+		if ((vdb__load(word) & mask) != mask)
+			(void)vdb__fetch_or(word, mask);
 	}
 }
 
@@ -135,6 +137,8 @@ static int64_t harvest(struct vdb__region *region, uint64_t page, uint64_t pages
 		bitmap[i / WORD_BITS] = take(region->dirty, page + i, n);
 		count += __builtin_popcountll(bitmap[i / WORD_BITS]);
 	}
+	/* Before the caller reads the pages: pairs with the fence in vdb__dirty_wanted(). */
+	vdb__fence_full();
 	return count;
 }
 

@@ -113,10 +113,10 @@ struct vdb__map *vdb__mem_map(struct vdb_mem *mem);
 
 /* ---- dirty.c ---- */
 
-/* Marks [host, host+len) of the region, whether anybody asked or not. */
-void vdb__dirty_mark(struct vdb__region *region, const void *host, uint64_t len);
-
-/* True if somebody harvests; see there for what it orders. */
+/* True if somebody harvests. Between storing the data and marking: it has the fence. */
 bool vdb__dirty_wanted(struct vdb_mem *mem);
+
+/* Marks [host, host+len) of the region; only after vdb__dirty_wanted(). */
+void vdb__dirty_mark(struct vdb__region *region, const void *host, uint64_t len);
 
 #endif

@@ -3,6 +3,7 @@
 /* LABELS: tsan */
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/atomic.h"
@@ -157,78 +158,146 @@ START_TEST(a_window_takes_only_its_own)
 END_TEST
 
 /*
- * Two writers count up in pages of one bitmap word, a harvester copies what is
- * dirty. After the last mark and one more harvest, his copy is whole: a lost
- * mark leaves an old value in it.
+ * Two writers mark every second page each, side by side in the same bitmap words,
+ * while somebody harvests: every page is in some harvest. Marks only: the memory
+ * itself is never touched.
  */
-#define COUNTERS 64u
-#define COUNTS 20000u
+#define WORDS 4000u
 
 struct race {
 	struct vdb_mem *mem;
-	uint64_t *words[COUNTERS];
-	uint32_t first; /* writer's: every second page from this */
-	uint32_t *running;
+	uint32_t at[2]; /* the word that each writer is at */
 };
 
-static void *count_up(void *arg)
+struct writer {
+	struct race *race;
+	uint32_t self;
+};
+
+static void *mark_all(void *arg)
 {
-	struct race *r = arg;
+	struct writer *w = arg;
+	struct race *r = w->race;
 	struct vdb__view view;
 
 	ck_assert_int_eq(vdb__view_init(&view, r->mem), 0);
-	for (uint64_t i = 1; i <= COUNTS; i++) {
-		uint32_t page = (r->first + (uint32_t)i * 2) % COUNTERS;
-
-		/* Not atomic with the mark, as any device's write. */
-		vdb__store(r->words[page], i);
-		vdb__view_mark(&view, GPA + page * PAGE, 8);
+	for (uint32_t word = 0; word < WORDS; word++) {
+		vdb__store_release(&r->at[w->self], word);
+		for (uint32_t n = 1; vdb__load_acquire(&r->at[!w->self]) < word; n++) {
+			if (n % 1024 == 0)
+				sched_yield();
+		}
+		for (uint64_t page = w->self; page < 64; page += 2)
+			vdb__view_mark(&view, (word * 64 + page) * PAGE, 8);
 	}
+	vdb__store_release(&r->at[w->self], WORDS);
 	vdb__view_drop(&view);
-	__atomic_sub_fetch(r->running, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-static void copy_dirty(struct race *r, uint64_t *copy)
+static uint32_t progress(struct race *r)
 {
-	uint64_t bits;
+	uint32_t a = vdb__load_acquire(&r->at[0]), b = vdb__load_acquire(&r->at[1]);
 
-	ck_assert_int_ge(vdb_mem_dirty_harvest(r->mem, GPA, COUNTERS * PAGE, &bits), 0);
-	for (; bits; bits &= bits - 1) {
-		int page = __builtin_ctzll(bits);
-
-		copy[page] = vdb__load(r->words[page]);
-	}
+	return a < b ? a : b;
 }
 
 START_TEST(no_mark_is_lost)
 {
-	struct race r[2] = {{.mem = make(), .first = 0}, {.first = 1}};
-	uint64_t copy[COUNTERS] = {0};
-	uint32_t running = 2;
-	struct vdb__view view;
+	struct vdb_region_config c = {.size = sizeof(c), .len = WORDS * 64 * PAGE};
+	static uint64_t total[WORDS], bits[WORDS];
+	struct race r = {.at = {0, 0}};
+	struct writer writers[2] = {{&r, 0}, {&r, 1}};
 	pthread_t threads[2];
+	uint32_t word;
 
-	ck_assert_int_eq(vdb__view_init(&view, r[0].mem), 0);
-	for (uint32_t i = 0; i < COUNTERS; i++)
-		r[0].words[i] = vdb__view_ptr(&view, GPA + i * PAGE, 8, VDB__WRITE);
-	r[0].running = &running;
-	r[1] = r[0];
-	r[1].first = 1;
-	ck_assert_int_eq(vdb_mem_dirty_start(r[0].mem), 0);
+	ck_assert_int_eq(vdb_mem_create(&r.mem), 0);
+	ck_assert_int_eq(vdb_mem_add(r.mem, &c), 0);
+	ck_assert_int_eq(vdb_mem_dirty_start(r.mem), 0);
 	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, count_up, &r[i]), 0);
-	while (vdb__load_acquire(&running))
-		copy_dirty(&r[0], copy);
-	copy_dirty(&r[0], copy);
-	for (uint32_t i = 0; i < COUNTERS; i++)
-		ck_assert_uint_eq(copy[i], *r[0].words[i]);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, mark_all, &writers[i]), 0);
+	/* Where they are just now, whole words and parts; then everything. */
+	while ((word = progress(&r)) < WORDS) {
+		ck_assert(vdb_mem_dirty_harvest(r.mem, word * 64 * PAGE, 64 * PAGE, bits) >= 0);
+		total[word] |= bits[0];
+		ck_assert(vdb_mem_dirty_harvest(r.mem, (word * 64 + 8) * PAGE, 32 * PAGE, bits) >= 0);
+		total[word] |= bits[0] << 8;
+		sched_yield();
+	}
+	ck_assert(vdb_mem_dirty_harvest(r.mem, 0, c.len, bits) >= 0);
+	for (uint32_t i = 0; i < WORDS; i++)
+		ck_assert_msg((total[i] | bits[i]) == UINT64_MAX, "word %u: %#llx", i,
+		              (unsigned long long)(total[i] | bits[i]));
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
-	vdb__view_drop(&view);
-	ck_assert_int_eq(vdb_mem_destroy(r[0].mem), 0);
+	ck_assert_int_eq(vdb_mem_destroy(r.mem), 0);
+}
+END_TEST
+
+/*
+ * The page is dirty already; its writer and the harvester start together. Either
+ * the harvest's copy has the data, or a second one finds the page dirty again.
+ */
+#define ROUNDS 20000u
+
+struct duel {
+	struct vdb_mem *mem;
+	struct vdb__view view; /* the writer's */
+	uint64_t *word;
+	uint32_t go, gone;
+};
+
+static void *write_and_mark(void *arg)
+{
+	struct duel *d = arg;
+
+	for (uint32_t i = 1; i <= ROUNDS; i++) {
+		for (uint32_t n = 1; vdb__load_acquire(&d->go) < i; n++) {
+			if (n % 1024 == 0)
+				sched_yield();
+		}
+		vdb__store(d->word, i);
+		vdb__view_mark(&d->view, GPA, 8);
+		vdb__store_release(&d->gone, i);
+	}
+	return NULL;
+}
+
+static void copy_if_dirty(struct duel *d, uint64_t *copy)
+{
+	uint64_t bits;
+
+	ck_assert(vdb_mem_dirty_harvest(d->mem, GPA, PAGE, &bits) >= 0);
+	if (bits)
+		*copy = vdb__load(d->word);
+}
+
+START_TEST(no_data_is_lost)
+{
+	struct duel d = {.mem = make()};
+	uint64_t copy = 0;
+	pthread_t thread;
+
+	ck_assert_int_eq(vdb__view_init(&d.view, d.mem), 0);
+	d.word = vdb__view_ptr(&d.view, GPA, 8, VDB__WRITE);
+	ck_assert_int_eq(vdb_mem_dirty_start(d.mem), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_and_mark, &d), 0);
+	for (uint32_t i = 1; i <= ROUNDS; i++) {
+		ck_assert_int_eq(vdb_mem_store32(d.mem, GPA + 8, i), 0);
+		vdb__store_release(&d.go, i);
+		for (volatile uint32_t spin = i % 100; spin;)
+			spin = spin - 1;
+		copy_if_dirty(&d, &copy);
+		while (vdb__load_acquire(&d.gone) < i)
+			sched_yield();
+		copy_if_dirty(&d, &copy);
+		ck_assert_uint_eq(copy, i);
+	}
+	pthread_join(thread, NULL);
+	vdb__view_drop(&d.view);
+	ck_assert_int_eq(vdb_mem_destroy(d.mem), 0);
 }
 END_TEST
 
 SUITE("dirty", only_when_started, ranges_that_are_not, every_way_in_marks, a_window_takes_only_its_own,
-      no_mark_is_lost)
+      no_mark_is_lost, no_data_is_lost)
