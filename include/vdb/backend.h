@@ -33,7 +33,7 @@ struct vdb_req {
 	const struct iovec *iov;
 	struct vdb_loop *loop;
 	struct vdb_io io;
-	uint64_t scratch[4];
+	uint64_t scratch[6];
 };
 
 /* What start() answers. Negative: the request failed with that -errno. */
@@ -48,7 +48,8 @@ struct vdb_backend_ops {
 	uint32_t reserved;
 	const char *name;
 	/* Starts one request, on the loop's thread. Must not block. The tenant is charged
-	 * for len at once, however long it takes; what is INLINE, as it is worked on. */
+	 * for all bytes of READ, WRITE and USER at once, however long they take (a debt that
+	 * it works off in later turns); for what is INLINE, as it is worked on. */
 	int (*start)(void *ctx, struct vdb_req *req);
 	/* For VDB_REQ_INLINE: work on 1..max bytes; return how many, or -errno. Done, with
 	 * a good result, when the returns add up to req->len. NULL if not used. */
@@ -92,13 +93,15 @@ void vdb_req_charge(struct vdb_req *req, uint64_t bytes);
 /* ---- Backends of the library ---- */
 
 #define VDB_FILE_READONLY (1u << 0)
-#define VDB_FILE_DIRECT (1u << 1) /* O_DIRECT: no page cache */
+/* O_DIRECT: no page cache. Guest buffers that the file would refuse go by way of
+ * one of 64 KiB, allocated while the request lasts. */
+#define VDB_FILE_DIRECT (1u << 1)
 
 struct vdb_file_config {
 	uint32_t size;
 	uint32_t flags;      /* VDB_FILE_* */
 	const char *path;    /* regular file or block device; NULL: use fd */
-	int32_t fd;          /* duplicated; neither O_APPEND nor O_NONBLOCK, O_DIRECT as in flags */
+	int32_t fd;          /* > 0; duplicated; neither O_APPEND nor O_NONBLOCK, O_DIRECT as in flags */
 	uint32_t block_size; /* 0 = 512, or what O_DIRECT needs */
 };
 

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A backend as lanes see it: the embedder's table and a count of who holds it. */
+#ifndef VDB_IO_BACKEND_H
+#define VDB_IO_BACKEND_H
+
+#include <vdb/backend.h>
+
+struct vdb_backend {
+	struct vdb_backend_ops ops;
+	struct vdb_backend_info info;
+	void *ctx;
+	uint32_t refs;
+};
+
+/* One more reference, dropped by vdb_backend_destroy(). Any thread. */
+void vdb__backend_ref(struct vdb_backend *backend);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a lane is served. A visit is: take up the memory map, let the queue shake
+ * hands, pop and start, work on what is inline, publish once, interrupt once.
+ * What completes between visits is published once per batch.
+ */
+#include "io/lane.h"
+
+#include <unistd.h>
+
+#include "base/atomic.h"
+
+/* Bytes of inline work between two pops: a long FILL shall not keep the requests behind it from their disk.
+ */
+#define SLICE (64u * 1024)
+
+static struct vdb_lane *lane_of(struct vdb__source *source)
+{
+	return (struct vdb_lane *)source;
+}
+
+/* Not now, but when a completion says so: looking at the queue meanwhile would be spinning. */
+static bool is_waiting(const struct vdb_lane *lane)
+{
+	return lane->draining || vdb__list_empty(&lane->free);
+}
+
+static bool lane_pending(struct vdb__source *source)
+{
+	struct vdb_lane *lane = lane_of(source);
+
+	if (!vdb__list_empty(&lane->inlined))
+		return true;
+	return lane->phase == VDB__LANE_OPEN && !is_waiting(lane) && lane->queue->ops->pending(lane->queue);
+}
+
+static bool lane_arm(struct vdb__source *source)
+{
+	struct vdb_lane *lane = lane_of(source);
+
+	if (!vdb__list_empty(&lane->inlined))
+		return true;
+	return lane->phase == VDB__LANE_OPEN && !is_waiting(lane) && lane->queue->ops->arm(lane->queue);
+}
+
+static void lane_kicked(struct vdb__source *source)
+{
+	struct vdb_lane *lane = lane_of(source);
+
+	vdb__count(&lane->stats.kicks, 1);
+	lane->belled = true;
+}
+
+/* ---- Publishing ---- */
+
+static void interrupt(struct vdb_lane *lane)
+{
+	const uint64_t one = 1;
+	ssize_t n;
+
+	vdb__count(&lane->stats.triggers, 1);
+	if (lane->trigger) {
+		lane->trigger(lane->trigger_arg);
+	} else if (lane->call_fd >= 0) {
+		/* EAGAIN: the counter is full, so the guest has been told. */
+		n = write(lane->call_fd, &one, sizeof(one));
+		(void)n;
+	}
+}
+
+static void watch_state(struct vdb_lane *lane)
+{
+	uint32_t state = lane->queue->state;
+
+	vdb__store(&lane->stats.resets, lane->queue->resets);
+	if (state == lane->stats.state)
+		return;
+	vdb__store(&lane->stats.state, state);
+	if (state != VDB_RING_BROKEN)
+		return;
+	vdb__count(&lane->stats.broken, 1);
+	if (lane->broken)
+		lane->broken(lane->broken_arg, lane->queue->reason);
+}
+
+void vdb__lane_publish(struct vdb_lane *lane)
+{
+	uint32_t staged = lane->staged;
+
+	lane->staged = 0;
+	vdb__count(&lane->stats.completions, staged);
+	if (lane->queue->ops->publish(lane->queue))
+		interrupt(lane);
+	else if (staged)
+		vdb__count(&lane->stats.suppressed, 1);
+	watch_state(lane);
+}
+
+void vdb__lane_completed(struct vdb_lane *lane)
+{
+	lane->staged++;
+	vdb__store(&lane->stats.inflight, lane->inflight);
+	if (!lane->visiting)
+		vdb__loop_batch(lane->loop, &lane->batch);
+}
+
+static bool may_go_on(const struct vdb_lane *lane)
+{
+	if (lane->draining)
+		return lane->inflight == 0;
+	return lane->starved && !vdb__list_empty(&lane->free);
+}
+
+void vdb__lane_batch_fn(struct vdb__batch *batch)
+{
+	struct vdb_lane *lane = vdb__container(batch, struct vdb_lane, batch);
+
+	vdb__lane_publish(lane);
+	if (lane->phase == VDB__LANE_CLOSING) {
+		vdb__lane_drained(lane);
+	} else if (lane->phase == VDB__LANE_OPEN && may_go_on(lane)) {
+		lane->draining = lane->starved = false;
+		vdb__source_ready(&lane->source);
+	}
+}
+
+/* ---- A visit ---- */
+
+void vdb__lane_refresh(struct vdb_lane *lane)
+{
+	if (vdb__view_refresh(&lane->queue->view))
+		lane->queue->ops->remap(lane->queue);
+}
+
+static bool open_queue(struct vdb_lane *lane)
+{
+	bool open;
+
+	lane->draining = lane->starved = false;
+	if (lane->phase != VDB__LANE_OPEN)
+		return false;
+	/* A reset wipes the queue: what was completed before it must be out. */
+	if (lane->staged)
+		vdb__lane_publish(lane);
+	vdb__lane_refresh(lane);
+	open = lane->queue->ops->ready(lane->queue, lane->inflight);
+	lane->draining = !open && lane->inflight;
+	return open;
+}
+
+static bool take_one(struct vdb_lane *lane, uint64_t *spent)
+{
+	struct vdb__elem elem;
+
+	if (vdb__list_empty(&lane->free)) {
+		lane->starved = true;
+		return false;
+	}
+	if (!lane->queue->ops->pop(lane->queue, &elem, lane->segs))
+		return false;
+	vdb__count(&lane->stats.requests, 1);
+	if (!lane->belled)
+		vdb__count(&lane->stats.poll_hits, 1);
+	lane->belled = true; /* once a visit */
+	lane->source.requests++;
+	*spent += lane->request_cost + vdb__request_start(lane, &elem, lane->segs);
+	return true;
+}
+
+static bool work_inline(struct vdb_lane *lane, uint64_t budget, uint64_t *spent)
+{
+	uint64_t left = budget - *spent;
+
+	if (vdb__list_empty(&lane->inlined))
+		return false;
+	*spent += vdb__request_slice(lane, left < SLICE ? left : SLICE);
+	return true;
+}
+
+static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
+{
+	struct vdb_lane *lane = lane_of(source);
+	uint64_t spent = 0, requests = lane->source.requests;
+	bool open, busy = true;
+
+	lane->visiting = true;
+	vdb__count(&lane->stats.visits, 1);
+	open = open_queue(lane);
+	while (busy && spent < budget) {
+		busy = open = open && take_one(lane, &spent);
+		if (spent < budget)
+			busy |= work_inline(lane, budget, &spent);
+	}
+	lane->belled = false;
+	lane->visiting = false;
+	requests = lane->source.requests - requests;
+	lane->source.bytes += spent - requests * lane->request_cost;
+	vdb__store(&lane->stats.inflight, lane->inflight);
+	vdb__lane_publish(lane);
+	if (may_go_on(lane))
+		lane->draining = lane->starved = false; /* the loop is about to look at us again */
+	if (lane->phase == VDB__LANE_CLOSING)
+		vdb__loop_batch(lane->loop, &lane->batch);
+	return spent;
+}
+
+const struct vdb__source_ops vdb__lane_source_ops = {
+        .pending = lane_pending,
+        .serve = lane_serve,
+        .arm = lane_arm,
+        .kicked = lane_kicked,
+};
+
+void vdb__lane_attach_queue(struct vdb_lane *lane)
+{
+	const struct vdb_backend_info *info = &lane->backend->info;
+	struct vdb__queue_identity identity = {
+	        .capacity = info->capacity,
+	        .block_size = info->block_size,
+	        .ops = info->ops | 1u << VDB_OP_NOP | 1u << VDB_OP_COPY | 1u << VDB_OP_FILL,
+	};
+
+	lane->queue->ops->attach(lane->queue, &identity);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a lane: what its files share. */
+#ifndef VDB_IO_LANE_H
+#define VDB_IO_LANE_H
+
+#include <vdb/lane.h>
+
+#include "io/backend.h"
+#include "io/request.h"
+
+enum vdb__lane_phase {
+	VDB__LANE_NEW,      /* the attaching post is on its way */
+	VDB__LANE_OPEN,     /* takes requests */
+	VDB__LANE_CLOSING,  /* waits for those in flight */
+	VDB__LANE_REMOVING, /* waits for the engine to let go */
+	VDB__LANE_GONE,     /* holds nothing but itself */
+};
+
+/* Why a wake post is on its way. */
+#define VDB__WAKE_KICK 1u /* vdb_lane_kick() */
+#define VDB__WAKE_MAP 2u  /* a new version of the memory map */
+#define VDB__WAKE_DEAD 4u /* nobody may post any more */
+
+struct vdb_lane {
+	struct vdb__source source; /* first */
+	struct vdb_loop *loop;
+	struct vdb_queue *queue;
+	struct vdb_backend *backend;
+	struct vdb_tenant *tenant;
+
+	/* What a visit touches. */
+	struct vdb__list free;    /* requests */
+	struct vdb__list inlined; /* FIFO of VDB__REQ_SLICED */
+	struct vdb__seg *segs;    /* of the request being popped */
+	uint32_t request_cost;
+	uint32_t inflight;
+	uint32_t staged; /* completions not yet published */
+	uint8_t phase;   /* enum vdb__lane_phase */
+	bool visiting;   /* the visit will publish */
+	bool starved;    /* no free request: a completion must make the source ready */
+	bool draining;   /* the queue waits for inflight 0: likewise */
+	bool belled;     /* since the last visit */
+	struct vdb__batch batch;
+
+	int call_fd;
+	void (*trigger)(void *arg);
+	void *trigger_arg;
+	void (*broken)(void *arg, uint32_t reason);
+	void *broken_arg;
+
+	/* Arenas. */
+	struct vdb__request *requests;
+	struct vdb__pieces *pieces; /* spare */
+	uint32_t max_pieces;        /* iovecs in one of them */
+
+	/* Life. */
+	int kick_fd;
+	bool joined;   /* hears of memory changes */
+	bool doomed;   /* vdb_lane_destroy() was called */
+	bool member;   /* of the loop */
+	uint32_t gone; /* released when everything but the lane itself is freed */
+	uint32_t wake; /* VDB__WAKE_*, shared with other threads */
+	struct vdb__post wake_post;
+	struct vdb__post attach_post;
+	struct vdb__post destroy_post;
+	struct vdb__member as_member;
+	struct vdb__mem_user as_user;
+	vdb_done_fn done;
+	void *done_arg;
+
+	struct vdb_lane_stats stats; /* written on the loop's thread only */
+};
+
+static inline struct vdb__request *vdb__request_of(struct vdb__list *link)
+{
+	return vdb__container(link, struct vdb__request, link);
+}
+
+/* ---- lane.c: service ---- */
+
+extern const struct vdb__source_ops vdb__lane_source_ops;
+
+void vdb__lane_attach_queue(struct vdb_lane *lane);
+void vdb__lane_refresh(struct vdb_lane *lane);
+void vdb__lane_publish(struct vdb_lane *lane);
+void vdb__lane_batch_fn(struct vdb__batch *batch);
+
+/* A request has been completed; the completion waits for its batch. */
+void vdb__lane_completed(struct vdb_lane *lane);
+
+/* ---- lane_pool.c ---- */
+
+int vdb__lane_pool_init(struct vdb_lane *lane, uint32_t count);
+void vdb__lane_pool_drop(struct vdb_lane *lane);
+
+/* NULL: no memory. */
+struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane);
+void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces);
+
+/* ---- lane_life.c ---- */
+
+/* To be called when a lane that is closing has lost a request. */
+void vdb__lane_drained(struct vdb_lane *lane);
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A lane's life: made on any thread, given to the loop by a post, drained,
+ * taken from the engine, freed. What crosses threads: three posts embedded in the
+ * lane (so that none can fail) and two words, `wake` and `gone`.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/config.h"
+#include "base/error.h"
+#include "base/export.h"
+#include "io/lane.h"
+
+#define DEFAULT_INFLIGHT 128u
+#define MAX_INFLIGHT 65536u
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* Gives back everything but the lane itself. */
+static void let_go(struct vdb_lane *lane)
+{
+	if (lane->joined)
+		vdb__mem_leave(lane->queue->view.mem, &lane->as_user);
+	lane->joined = false;
+	vdb__lane_pool_drop(lane);
+	vdb_backend_destroy(lane->backend);
+	vdb_tenant_destroy(lane->tenant);
+	lane->backend = NULL;
+	lane->tenant = NULL;
+	close_fd(&lane->kick_fd);
+	close_fd(&lane->call_fd);
+}
+
+static void free_doomed(struct vdb_lane *lane)
+{
+	vdb_done_fn done = lane->done;
+	void *arg = lane->done_arg;
+
+	free(lane);
+	if (done)
+		done(arg);
+}
+
+/* The engine has let go and no post is on its way. */
+static void end(struct vdb_lane *lane)
+{
+	struct vdb_queue *queue = lane->queue;
+
+	vdb__list_remove(&lane->batch.link);
+	if (lane->member)
+		vdb__loop_part_member(lane->loop, &lane->as_member);
+	lane->member = false;
+	let_go(lane);
+	queue->ops->destroy(queue);
+	lane->queue = NULL;
+	lane->phase = VDB__LANE_GONE;
+	if (lane->doomed)
+		free_doomed(lane);
+	else
+		vdb__store_release(&lane->gone, 1u); /* pairs with vdb_lane_destroy() */
+}
+
+/* A wake post that is queued still points into the lane: it will come and end it. */
+static void end_unless_awaited(struct vdb_lane *lane)
+{
+	lane->phase = VDB__LANE_REMOVING;
+	if (lane->joined) {
+		vdb__mem_leave(lane->queue->view.mem, &lane->as_user);
+		lane->joined = false;
+	}
+	if (!vdb__fetch_or(&lane->wake, VDB__WAKE_DEAD))
+		end(lane);
+}
+
+static void source_gone(struct vdb__source *source)
+{
+	end_unless_awaited((struct vdb_lane *)source);
+}
+
+void vdb__lane_drained(struct vdb_lane *lane)
+{
+	if (lane->inflight || lane->phase != VDB__LANE_CLOSING)
+		return;
+	lane->phase = VDB__LANE_REMOVING;
+	vdb__source_remove(&lane->source, source_gone);
+}
+
+static void start_closing(struct vdb_lane *lane)
+{
+	if (lane->phase != VDB__LANE_OPEN)
+		return;
+	lane->phase = VDB__LANE_CLOSING;
+	vdb__loop_batch(lane->loop, &lane->batch);
+}
+
+static void member_leave(struct vdb__member *member)
+{
+	start_closing(vdb__container(member, struct vdb_lane, as_member));
+}
+
+/* ---- Posts: on the loop's thread, or on the one that destroys the loop ---- */
+
+/* There is no engine to serve it: the guest learns that much. */
+static void attach_failed(struct vdb_lane *lane)
+{
+	lane->queue->ops->fail(lane->queue, VDB_REASON_HOST);
+	vdb__lane_publish(lane);
+	end_unless_awaited(lane);
+}
+
+static void attach(struct vdb__post *post, int status)
+{
+	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, attach_post);
+
+	if (status < 0) {
+		end_unless_awaited(lane);
+		return;
+	}
+	vdb__lane_attach_queue(lane);
+	if (vdb__source_add(lane->loop, &lane->source, lane->tenant, lane->kick_fd)) {
+		attach_failed(lane);
+		return;
+	}
+	lane->phase = VDB__LANE_OPEN;
+	lane->member = true;
+	vdb__loop_join_member(lane->loop, &lane->as_member);
+}
+
+static void woken(struct vdb__post *post, int status)
+{
+	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, wake_post);
+	uint32_t why = vdb__load(&lane->wake);
+
+	(void)status;
+	if (why & VDB__WAKE_DEAD) {
+		end(lane);
+		return;
+	}
+	/* From here on others may post it again. Acquire: what they did before they asked. */
+	why = vdb__exchange(&lane->wake, 0u);
+	if (lane->phase != VDB__LANE_OPEN && lane->phase != VDB__LANE_CLOSING)
+		return;
+	if (why & VDB__WAKE_MAP) {
+		vdb__lane_refresh(lane);
+		vdb__loop_batch(lane->loop, &lane->batch); /* in case it broke the queue */
+	}
+	if (why & VDB__WAKE_KICK && lane->phase == VDB__LANE_OPEN) {
+		vdb__lane_source_ops.kicked(&lane->source);
+		vdb__source_ready(&lane->source);
+	}
+}
+
+static void destroy(struct vdb__post *post, int status)
+{
+	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, destroy_post);
+
+	(void)status;
+	lane->doomed = true;
+	if (lane->phase == VDB__LANE_GONE)
+		free_doomed(lane);
+	else
+		start_closing(lane);
+}
+
+/* ---- Any thread ---- */
+
+/* One post at a time, however many wake it. */
+static void wake(struct vdb_lane *lane, uint32_t why)
+{
+	if (!vdb__fetch_or(&lane->wake, why))
+		vdb__loop_post(lane->loop, &lane->wake_post);
+}
+
+static void map_changed(struct vdb__mem_user *user)
+{
+	wake(vdb__container(user, struct vdb_lane, as_user), VDB__WAKE_MAP);
+}
+
+VDB_EXPORT void vdb_lane_kick(struct vdb_lane *lane)
+{
+	if (!vdb__load_acquire(&lane->gone))
+		wake(lane, VDB__WAKE_KICK);
+}
+
+VDB_EXPORT void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg)
+{
+	if (!lane)
+		return;
+	lane->done = done;
+	lane->done_arg = arg;
+	if (vdb__load_acquire(&lane->gone))
+		free_doomed(lane);
+	else
+		vdb__loop_post(lane->loop, &lane->destroy_post);
+}
+
+static int dup_fd(int fd, const char *what, int *out)
+{
+	if (fd <= 0)
+		return 0;
+	*out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *out < 0 ? vdb__fail_sys(errno, "lane: cannot duplicate %s %d", what, fd) : 0;
+}
+
+/* A peer could leave its eventfd blocking, and full: the loop's thread must not wait there. */
+static int unblock(int fd)
+{
+	int flags;
+
+	if (fd < 0)
+		return 0;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+		return vdb__fail_sys(errno, "lane: call_fd cannot be made non-blocking");
+	return 0;
+}
+
+static int check_config(const struct vdb_loop *loop, const struct vdb_queue *queue,
+                        const struct vdb_backend *backend, const struct vdb_lane_config *config)
+{
+	if (!loop || !queue || !backend)
+		return vdb__fail(EINVAL, "lane: loop, queue and backend must be given");
+	if (config->max_inflight > MAX_INFLIGHT)
+		return vdb__fail(EINVAL, "lane: max_inflight %u; at most %u", config->max_inflight,
+		                 MAX_INFLIGHT);
+	if (config->trigger && config->call_fd > 0)
+		return vdb__fail(EINVAL, "lane: call_fd and trigger are both set; give one of them");
+	return 0;
+}
+
+static void set_up(struct vdb_lane *lane, const struct vdb_lane_config *config)
+{
+	lane->source.ops = &vdb__lane_source_ops;
+	lane->source.loop = lane->loop;
+	vdb__list_init(&lane->source.link);
+	vdb__list_init(&lane->batch.link);
+	lane->batch.fn = vdb__lane_batch_fn;
+	vdb__list_init(&lane->as_member.link);
+	lane->as_member.leave = member_leave;
+	lane->as_user.changed = map_changed;
+	lane->wake_post.fn = woken;
+	lane->attach_post.fn = attach;
+	lane->destroy_post.fn = destroy;
+	lane->trigger = config->trigger;
+	lane->trigger_arg = config->trigger_arg;
+	lane->broken = config->broken;
+	lane->broken_arg = config->broken_arg;
+	lane->request_cost = vdb__loop_request_cost(lane->loop);
+}
+
+static int acquire(struct vdb_lane *lane, const struct vdb_lane_config *config)
+{
+	int rc = dup_fd(config->kick_fd, "kick_fd", &lane->kick_fd);
+
+	if (!rc)
+		rc = dup_fd(config->call_fd, "call_fd", &lane->call_fd);
+	if (!rc)
+		rc = unblock(lane->call_fd);
+	if (!rc)
+		rc = vdb__lane_pool_init(lane,
+		                         config->max_inflight ? config->max_inflight : DEFAULT_INFLIGHT);
+	if (rc)
+		return rc;
+	if (config->tenant) {
+		vdb__tenant_ref(config->tenant);
+		lane->tenant = config->tenant;
+		return 0;
+	}
+	return vdb_tenant_create(lane->loop, &lane->tenant);
+}
+
+/* Last, since it cannot be undone without waiting: from here on changes of memory reach the lane. */
+static int join_memory(struct vdb_lane *lane)
+{
+	int rc = vdb__mem_join(lane->queue->view.mem, &lane->as_user);
+
+	lane->joined = !rc;
+	return rc;
+}
+
+VDB_EXPORT int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queue, struct vdb_backend *backend,
+                               const struct vdb_lane_config *config, struct vdb_lane **out)
+{
+	struct vdb_lane_config own;
+	struct vdb_lane *lane;
+	int rc = vdb__config_take(&own, sizeof(own), config, "lane config");
+
+	if (!rc)
+		rc = check_config(loop, queue, backend, &own);
+	if (rc)
+		return rc;
+	lane = calloc(1, sizeof(*lane));
+	if (!lane)
+		return vdb__fail(ENOMEM, "lane: no memory");
+	lane->kick_fd = lane->call_fd = -1;
+	lane->loop = loop;
+	lane->queue = queue;
+	set_up(lane, &own);
+	rc = acquire(lane, &own);
+	if (!rc)
+		rc = join_memory(lane);
+	if (rc) {
+		let_go(lane);
+		free(lane);
+		return rc;
+	}
+	vdb__backend_ref(backend);
+	lane->backend = backend;
+	*out = lane;
+	vdb__loop_post(loop, &lane->attach_post);
+	return 0;
+}
+
+VDB_EXPORT int vdb_lane_stats(const struct vdb_lane *lane, struct vdb_lane_stats *stats)
+{
+	const struct vdb_lane_stats *own = &lane->stats;
+	struct vdb_lane_stats copy = {
+	        .state = vdb__load(&own->state),
+	        .requests = vdb__load(&own->requests),
+	        .completions = vdb__load(&own->completions),
+	        .errors = vdb__load(&own->errors),
+	        .bytes_read = vdb__load(&own->bytes_read),
+	        .bytes_written = vdb__load(&own->bytes_written),
+	        .kicks = vdb__load(&own->kicks),
+	        .visits = vdb__load(&own->visits),
+	        .poll_hits = vdb__load(&own->poll_hits),
+	        .triggers = vdb__load(&own->triggers),
+	        .suppressed = vdb__load(&own->suppressed),
+	        .resets = vdb__load(&own->resets),
+	        .broken = vdb__load(&own->broken),
+	        .inflight = vdb__load(&own->inflight),
+	};
+
+	return vdb__stats_give(stats, &copy, sizeof(copy), "lane stats");
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a lane needs per request, allocated once: the data path allocates nothing but room for a request in
+ * more pieces than any before it. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "io/lane.h"
+
+int vdb__lane_pool_init(struct vdb_lane *lane, uint32_t count)
+{
+	uint32_t segments = lane->queue->max_segments;
+
+	vdb__list_init(&lane->free);
+	vdb__list_init(&lane->inlined);
+	lane->max_pieces =
+	        segments + VDB__IOV_EXTRA < VDB__IOV_MAX ? segments + VDB__IOV_EXTRA : VDB__IOV_MAX;
+	lane->segs = calloc(segments ? segments : 1, sizeof(*lane->segs));
+	lane->requests = calloc(count, sizeof(*lane->requests));
+	if (!lane->segs || !lane->requests)
+		return vdb__fail(ENOMEM, "lane: no memory for %u requests; lower max_inflight", count);
+	for (uint32_t i = 0; i < count; i++) {
+		lane->requests[i].lane = lane;
+		lane->requests[i].pub.loop = lane->loop;
+		vdb__list_append(&lane->free, &lane->requests[i].link);
+	}
+	return 0;
+}
+
+void vdb__lane_pool_drop(struct vdb_lane *lane)
+{
+	struct vdb__pieces *pieces;
+
+	while ((pieces = lane->pieces)) {
+		lane->pieces = pieces->next;
+		free(pieces);
+	}
+	free(lane->segs);
+	free(lane->requests);
+	lane->segs = NULL;
+	lane->requests = NULL;
+}
+
+struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane)
+{
+	struct vdb__pieces *pieces = lane->pieces;
+	size_t n = lane->max_pieces + VDB__IOV_EXTRA; /* COPY's source */
+
+	if (pieces) {
+		lane->pieces = pieces->next;
+		return pieces;
+	}
+	pieces = malloc(sizeof(*pieces) + n * (sizeof(pieces->iov[0]) + sizeof(pieces->hold[0])));
+	if (pieces)
+		pieces->hold = (struct vdb__region **)(void *)&pieces->iov[n];
+	return pieces;
+}
+
+void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces)
+{
+	pieces->next = lane->pieces;
+	lane->pieces = pieces;
+}

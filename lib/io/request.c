@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest memory of a request: mapped at the start, marked and let go at the end. */
+#include "io/request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/export.h"
+#include "io/lane.h"
+
+static enum vdb__access access_of(uint8_t op)
+{
+	return op == VDB_OP_WRITE ? VDB__READ : VDB__WRITE;
+}
+
+static int map_segs(struct vdb__request *r, const struct vdb__seg *segs, uint32_t nseg, uint32_t max)
+{
+	struct vdb__view *view = &r->lane->queue->view;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < nseg && !rc; i++) {
+		if (segs[i].len)
+			rc = vdb__view_iov(view, segs[i].gpa, segs[i].len, access_of(r->pub.op), r->iov,
+			                   r->hold, &r->nhold, max);
+	}
+	return rc;
+}
+
+/* COPY's source lies behind its data, and does not count as data. */
+static int map_source(struct vdb__request *r, uint32_t max)
+{
+	if (r->pub.op != VDB_OP_COPY)
+		return 0;
+	return vdb__view_iov(&r->lane->queue->view, r->pub.offset, r->pub.len, VDB__READ, r->iov, r->hold,
+	                     &r->nhold, max);
+}
+
+static int map_into(struct vdb__request *r, const struct vdb__seg *segs, uint32_t nseg, uint32_t max,
+                    uint32_t max_all)
+{
+	int rc = map_segs(r, segs, nseg, max);
+
+	r->pub.niov = r->nhold;
+	if (!rc)
+		rc = map_source(r, max_all);
+	if (!rc)
+		return 0;
+	vdb__region_release(r->hold, r->nhold);
+	r->nhold = r->pub.niov = 0;
+	return rc;
+}
+
+/* The backend is promised exactly len bytes. */
+static bool adds_up(const struct vdb__elem *elem, const struct vdb__seg *segs)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < elem->nseg; i++) {
+		if (__builtin_add_overflow(sum, segs[i].len, &sum))
+			return false;
+	}
+	return sum == elem->len;
+}
+
+int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs)
+{
+	struct vdb__pieces *pieces;
+	int rc;
+
+	if (!adds_up(elem, segs))
+		return -EINVAL;
+	r->host_writes = access_of(elem->op) == VDB__WRITE;
+	if (elem->nseg <= VDB__IOV_OWN) {
+		rc = map_into(r, segs, elem->nseg, VDB__IOV_OWN, VDB__IOV_OWN);
+		if (rc != -E2BIG)
+			return rc;
+	}
+	pieces = vdb__lane_take_pieces(r->lane);
+	if (!pieces)
+		return -ENOMEM;
+	r->pieces = pieces;
+	r->iov = pieces->iov;
+	r->hold = pieces->hold;
+	r->pub.iov = r->iov;
+	return map_into(r, segs, elem->nseg, r->lane->max_pieces, r->lane->max_pieces + VDB__IOV_EXTRA);
+}
+
+void vdb__request_mark(struct vdb__request *r, uint64_t bytes)
+{
+	struct iovec piece;
+
+	if (r->to.index == 0 && r->to.at == 0 && bytes == r->pub.len) {
+		vdb__region_mark(r->hold, r->iov, r->pub.niov, bytes);
+		r->to.index = r->pub.niov;
+		return;
+	}
+	for (; bytes; bytes -= piece.iov_len) {
+		piece = vdb__cursor_piece(&r->to, r->iov, bytes);
+		vdb__region_mark(&r->hold[r->to.index], &piece, 1, piece.iov_len);
+		vdb__cursor_pass(&r->to, r->iov, piece.iov_len);
+	}
+}
+
+static void let_go(struct vdb__request *r)
+{
+	/* On failure and short I/O too: every page that may have been touched. */
+	if (r->touched && r->host_writes && r->pub.niov)
+		vdb__request_mark(r, r->pub.len - r->done);
+	if (r->nhold)
+		vdb__region_release(r->hold, r->nhold);
+	if (r->pieces)
+		vdb__lane_put_pieces(r->lane, r->pieces);
+}
+
+static void count(struct vdb_lane *lane, const struct vdb__request *r, int64_t result)
+{
+	struct vdb_lane_stats *stats = &lane->stats;
+
+	if (result < 0)
+		vdb__count(&stats->errors, 1);
+	else if (r->pub.op == VDB_OP_READ)
+		vdb__count(&stats->bytes_read, r->pub.len);
+	else if (r->pub.op == VDB_OP_WRITE)
+		vdb__count(&stats->bytes_written, r->pub.len);
+}
+
+void vdb__request_finish(struct vdb__request *r, int64_t result)
+{
+	struct vdb_lane *lane = r->lane;
+	bool read_in = r->host_writes && result >= 0;
+
+	let_go(r);
+	count(lane, r, result);
+	lane->queue->ops->complete(lane->queue, r->cookie, result, read_in ? r->pub.len : 0);
+	r->state = VDB__REQ_FREE;
+	/* The last one used is the one still in the cache. */
+	vdb__list_append(lane->free.next, &r->link);
+	lane->inflight--;
+	vdb__lane_completed(lane);
+}
+
+/* What the guest is told, by what the backend said. */
+static int64_t settle(const struct vdb_req *req, int64_t result)
+{
+	if (result < 0 || req->op >= VDB_OP_USER)
+		return result;
+	if (req->op != VDB_OP_READ && req->op != VDB_OP_WRITE)
+		return 0;
+	return (uint64_t)result == req->len ? result : -EIO;
+}
+
+VDB_EXPORT void vdb_req_complete(struct vdb_req *req, int32_t result)
+{
+	struct vdb__request *r = (struct vdb__request *)req;
+
+	assert(r->state == VDB__REQ_STARTED && "completed twice, or not pending");
+	if (r->state == VDB__REQ_STARTED)
+		vdb__request_finish(r, settle(req, result));
+}
+
+static void complete_posted(struct vdb__post *post, int status)
+{
+	struct vdb__request *r = vdb__container(post, struct vdb__request, post);
+
+	(void)status; /* a loop that ends waits for its requests: this is how it gets them */
+	vdb_req_complete(&r->pub, r->posted);
+}
+
+VDB_EXPORT void vdb_req_complete_post(struct vdb_req *req, int32_t result)
+{
+	struct vdb__request *r = (struct vdb__request *)req;
+
+	r->posted = result;
+	r->post.fn = complete_posted;
+	vdb__loop_post(r->lane->loop, &r->post);
+}
+
+VDB_EXPORT void vdb_req_charge(struct vdb_req *req, uint64_t bytes)
+{
+	struct vdb__request *r = (struct vdb__request *)req;
+
+	vdb__tenant_charge(r->lane->tenant, bytes, bytes, 0);
+}

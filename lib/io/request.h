@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request on its way through a lane: popped, checked, mapped, worked on, and
+ * completed exactly once. Requests come from the lane's pool. Loop's thread.
+ */
+#ifndef VDB_IO_REQUEST_H
+#define VDB_IO_REQUEST_H
+
+#include <stdbool.h>
+#include <vdb/backend.h>
+
+#include "base/list.h"
+#include "io/cursor.h"
+#include "loop/source.h"
+#include "mem/view.h"
+#include "queue/queue.h"
+
+struct vdb_lane;
+
+#define VDB__IOV_OWN 4u    /* iovecs in the request itself */
+#define VDB__IOV_MAX 1024u /* of one request's data: what preadv() takes */
+#define VDB__IOV_EXTRA 64u /* region borders that a request's segments may cross */
+
+/* Room for the iovecs of a request that has more than VDB__IOV_OWN. */
+struct vdb__pieces {
+	struct vdb__pieces *next;
+	struct vdb__region **hold; /* behind iov */
+	struct iovec iov[];
+};
+
+enum vdb__request_state {
+	VDB__REQ_FREE,
+	VDB__REQ_TAKEN,   /* ours: being checked */
+	VDB__REQ_STARTED, /* the backend's, until it completes it */
+	VDB__REQ_SLICED,  /* in the lane's inline FIFO */
+};
+
+struct vdb__request {
+	struct vdb_req pub; /* first: a backend's pointer is ours */
+	struct vdb_lane *lane;
+	struct vdb__list link; /* in the free list, or in the inline FIFO */
+	uint64_t cookie;
+	uint8_t state;           /* enum vdb__request_state */
+	bool host_writes;        /* data goes into guest memory */
+	bool touched;            /* and some of it may be there */
+	uint32_t nhold;          /* iovecs held: pub.niov, and behind them COPY's source */
+	uint64_t done;           /* INLINE: bytes finished */
+	struct vdb__cursor to;   /* where `done` has got to in pub.iov */
+	struct vdb__cursor from; /* COPY: in its source */
+	struct iovec *iov;
+	struct vdb__region **hold;
+	struct vdb__pieces *pieces; /* NULL: the arrays below are in use */
+	struct iovec own_iov[VDB__IOV_OWN];
+	struct vdb__region *own_hold[VDB__IOV_OWN];
+	struct vdb__post post; /* of vdb_req_complete_post() */
+	int32_t posted;        /* its result */
+};
+
+/* ---- checks.c: no side effects ---- */
+
+/* 0, or why the request cannot be served: -errno for the guest. */
+int vdb__request_check(const struct vdb_backend_info *info, const struct vdb__elem *elem);
+
+/* ---- request.c ---- */
+
+/* Makes iovecs of the segments and holds what is behind them; -errno for the guest. */
+int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs);
+
+/* Marks the next `bytes` of the data as written by the host. */
+void vdb__request_mark(struct vdb__request *r, uint64_t bytes);
+
+/* Lets go of the memory and stages the completion; r is free afterwards. */
+void vdb__request_finish(struct vdb__request *r, int64_t result);
+
+/* ---- start.c ---- */
+
+/* Takes one request on its way. Returns what it costs besides the request itself. */
+uint64_t vdb__request_start(struct vdb_lane *lane, const struct vdb__elem *elem, const struct vdb__seg *segs);
+
+/* Works on about `max` bytes of the first INLINE request. Returns how many. */
+uint64_t vdb__request_slice(struct vdb_lane *lane, uint64_t max);
+
+/* ---- memops.c: COPY and FILL ---- */
+
+/* Moves at most `max` bytes that lie together. Returns how many. */
+uint64_t vdb__memop_step(struct vdb__request *r, uint64_t max);
+
+static inline bool vdb__is_memop(uint8_t op)
+{
+	return op == VDB_OP_COPY || op == VDB_OP_FILL;
+}
+
+#endif

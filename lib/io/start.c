@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a request gets going: checked, mapped, handed to who does it. */
+#include <errno.h>
+
+#include "io/lane.h"
+
+/* FLUSH and NOP concern no bytes, whatever the guest left in their fields. */
+static bool has_range(uint8_t op)
+{
+	return op != VDB_OP_NOP && op != VDB_OP_FLUSH;
+}
+
+static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *elem)
+{
+	struct vdb__request *r = vdb__request_of(vdb__list_pop(&lane->free));
+
+	r->pub.op = elem->op;
+	r->pub.niov = 0;
+	r->pub.offset = has_range(elem->op) ? elem->offset : 0;
+	r->pub.len = has_range(elem->op) ? elem->len : 0;
+	r->pub.iov = r->iov = r->own_iov;
+	r->hold = r->own_hold;
+	r->cookie = elem->cookie;
+	r->state = VDB__REQ_TAKEN;
+	r->host_writes = r->touched = false;
+	r->nhold = 0;
+	r->done = 0;
+	r->to = r->from = (struct vdb__cursor){0, 0};
+	r->pieces = NULL;
+	lane->inflight++;
+	return r;
+}
+
+static bool has_data(uint8_t op)
+{
+	return op == VDB_OP_READ || op == VDB_OP_WRITE || op >= VDB_OP_USER || vdb__is_memop(op);
+}
+
+/* Nothing to do is done. A USER request may mean something without data, FLUSH always does. */
+static bool is_empty(const struct vdb_req *req)
+{
+	return req->op == VDB_OP_NOP || (!req->len && req->op != VDB_OP_FLUSH && req->op < VDB_OP_USER);
+}
+
+static void slice_later(struct vdb_lane *lane, struct vdb__request *r)
+{
+	r->state = VDB__REQ_SLICED;
+	vdb__list_append(&lane->inlined, &r->link);
+}
+
+static int64_t good(const struct vdb_req *req)
+{
+	return req->op == VDB_OP_READ || req->op == VDB_OP_WRITE ? (int64_t)req->len : 0;
+}
+
+static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
+{
+	struct vdb_backend *backend = lane->backend;
+	uint64_t cost = has_data(r->pub.op) ? r->pub.len : 0;
+	int rc;
+
+	r->state = VDB__REQ_STARTED;
+	r->touched = true;
+	rc = backend->ops.start(backend->ctx, &r->pub);
+	switch (rc) {
+	case VDB_REQ_PENDING: /* may be complete already, and another request by now */
+		return cost;
+	case VDB_REQ_INLINE:
+		slice_later(lane, r);
+		return 0;
+	case VDB_REQ_DONE:
+		vdb__request_finish(r, good(&r->pub));
+		return cost;
+	default:
+		vdb__request_finish(r, rc < 0 ? rc : -EIO);
+		return 0;
+	}
+}
+
+static int prepare(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs)
+{
+	int rc = elem->error;
+
+	if (!rc)
+		rc = vdb__request_check(&r->lane->backend->info, elem);
+	if (!rc && elem->len && has_data(elem->op))
+		rc = vdb__request_map(r, elem, segs);
+	return rc;
+}
+
+uint64_t vdb__request_start(struct vdb_lane *lane, const struct vdb__elem *elem, const struct vdb__seg *segs)
+{
+	struct vdb__request *r = take(lane, elem);
+	int rc = prepare(r, elem, segs);
+
+	if (rc || is_empty(&r->pub)) {
+		vdb__request_finish(r, rc);
+		return 0;
+	}
+	if (!vdb__is_memop(r->pub.op))
+		return hand_over(lane, r);
+	r->touched = true;
+	slice_later(lane, r);
+	return 0;
+}
+
+static int64_t step(struct vdb_lane *lane, struct vdb__request *r, uint64_t max)
+{
+	const struct vdb_backend *backend = lane->backend;
+	uint64_t left = r->pub.len - r->done;
+	int64_t n;
+
+	if (max > left)
+		max = left;
+	if (vdb__is_memop(r->pub.op))
+		return (int64_t)vdb__memop_step(r, max);
+	if (!backend->ops.step)
+		return -EIO;
+	n = backend->ops.step(backend->ctx, &r->pub, max);
+	/* Standing still would be for ever. */
+	if (n == 0)
+		return -EIO;
+	return n > (int64_t)left ? (int64_t)left : n;
+}
+
+uint64_t vdb__request_slice(struct vdb_lane *lane, uint64_t max)
+{
+	struct vdb__request *r = vdb__request_of(lane->inlined.next);
+	int64_t n = r->pub.len ? step(lane, r, max) : 0;
+
+	if (n > 0) {
+		/* Bit by bit: marking gigabytes at the end would hold the loop. */
+		if (r->host_writes)
+			vdb__request_mark(r, (uint64_t)n);
+		r->done += (uint64_t)n;
+		if (r->done < r->pub.len)
+			return (uint64_t)n;
+	}
+	vdb__list_remove(&r->link);
+	vdb__request_finish(r, n < 0 ? n : good(&r->pub));
+	return n > 0 ? (uint64_t)n : 0;
+}
