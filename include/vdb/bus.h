@@ -33,9 +33,10 @@ struct vdb_bus_ops {
 	void (*write)(void *ctx, struct vdb_bus_access *access);
 };
 
-/* A bus without ranges. -ENOMEM. Destroy frees it with its claims, when nobody uses it any
- * more; NULL is fine. */
+/* A bus without ranges. -ENOMEM. */
 VDB_MUST_CHECK int vdb_bus_create(struct vdb_bus **out);
+
+/* Frees the bus and its ranges. No handler may be running. NULL is fine. */
 void vdb_bus_destroy(struct vdb_bus *bus);
 
 /* Claims [base, base+len). `name` (copied) appears in messages. -EEXIST:
@@ -44,7 +45,9 @@ VDB_MUST_CHECK int vdb_bus_add(struct vdb_bus *bus, const char *name, uint64_t b
                                const struct vdb_bus_ops *ops, void *ctx);
 
 /* Gives up the range that starts at base and waits until no handler runs in it:
- * not from a handler of that range, not from a loop's thread (-EDEADLK). -ENOENT. */
+ * not from a handler of that range, not from a loop's thread (-EDEADLK). Handlers
+ * may add and remove other ranges, but two that wait for each other wait for ever.
+ * -ENOENT: no range starts there. */
 VDB_MUST_CHECK int vdb_bus_remove(struct vdb_bus *bus, uint64_t base);
 
 /* Performs an access as the guest would. An unclaimed or straddling access reads

@@ -25,7 +25,7 @@ struct vdb_mem_pin;
 
 enum {
 	VDB_MEM_ANON = 0,  /* anonymous memory, always private to this process */
-	VDB_MEM_MEMFD = 1, /* a memfd of the library's, see vdb_mem_fd() */
+	VDB_MEM_MEMFD = 1, /* a memfd of the library's, its size sealed, see vdb_mem_fd() */
 	VDB_MEM_FD = 2,    /* the caller's file or memfd, `fd` at `fd_offset`; duplicated */
 	VDB_MEM_HOST = 3,  /* the caller's mapping at `host`; stays the caller's */
 };

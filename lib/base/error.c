@@ -13,19 +13,12 @@
 
 static _Thread_local char message[512];
 
-static void record(const char *fmt, va_list args) __attribute__((format(printf, 1, 0)));
-
-static void record(const char *fmt, va_list args)
-{
-	(void)vsnprintf(message, sizeof(message), fmt, args);
-}
-
 int vdb__fail(int err, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
-	record(fmt, args);
+	(void)vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
 	return -err;
 }
@@ -37,7 +30,7 @@ int vdb__fail_sys(int err, const char *fmt, ...)
 	char reason[128];
 
 	va_start(args, fmt);
-	record(fmt, args);
+	(void)vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
 	used = strlen(message);
 	(void)snprintf(message + used, sizeof(message) - used, ": %s",

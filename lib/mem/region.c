@@ -111,7 +111,7 @@ static int fail_huge(int err, const struct vdb_region_config *c)
 
 static int make_memfd(struct vdb__region *region, const struct vdb_region_config *c)
 {
-	unsigned flags = MFD_CLOEXEC;
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 
 	if (c->hugetlb_log2)
 		flags |= MFD_HUGETLB | c->hugetlb_log2 << HUGE_SHIFT;
@@ -120,6 +120,9 @@ static int make_memfd(struct vdb__region *region, const struct vdb_region_config
 		return fail_huge(errno, c);
 	if (ftruncate(region->fd, (off_t)c->len))
 		return fail_huge(errno, c);
+	/* Whoever gets the fd could shrink it under us, which is a SIGBUS. */
+	if (fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return vdb__fail_sys(errno, "region at %#llx: seal its memfd", LL(c->gpa));
 	return 0;
 }
 
