@@ -117,7 +117,7 @@ VDB_EXPORT int vdb_loop_prepare(struct vdb_loop *loop)
 VDB_EXPORT int vdb_loop_step(struct vdb_loop *loop)
 {
 	int err = vdb__loop_enter(loop, false);
-	uint64_t did;
+	unsigned did;
 
 	if (err)
 		return err;

@@ -68,7 +68,7 @@ struct vdb_loop {
 };
 
 /* turn.c: one round of everything that is due. Returns how much was done. */
-uint64_t vdb__turn(struct vdb_loop *loop);
+unsigned vdb__turn(struct vdb_loop *loop);
 
 /* The first part of it: what has arrived is reported. */
 unsigned vdb__loop_reap(struct vdb_loop *loop);
@@ -97,8 +97,8 @@ void vdb__loop_free(struct vdb_loop *loop);
 void vdb__loop_wake(struct vdb_loop *loop); /* any thread, signal-safe */
 unsigned vdb__posts_run(struct vdb_loop *loop, int status);
 
-/* tenant.c: one deficit round robin round. Returns the cost served. */
-uint64_t vdb__tenants_serve(struct vdb_loop *loop);
+/* tenant.c: one deficit round robin round. Returns how many sources were served. */
+unsigned vdb__tenants_serve(struct vdb_loop *loop);
 struct vdb_tenant *vdb__tenant_new(struct vdb_loop *loop);
 void vdb__tenant_unref(struct vdb_tenant *tenant);
 

@@ -116,10 +116,11 @@ static void put_back(struct vdb__source *source, struct vdb__list *stuck, uint64
 	vdb__list_append(cost ? &source->tenant->ready : stuck, &source->link);
 }
 
-static uint64_t visit(struct vdb_tenant *tenant)
+static unsigned visit(struct vdb_tenant *tenant)
 {
 	struct vdb__list stuck, *entry;
-	uint64_t total = 0, cost;
+	unsigned served = 0;
+	uint64_t cost;
 
 	vdb__list_init(&stuck);
 	grant(tenant);
@@ -129,11 +130,11 @@ static uint64_t visit(struct vdb_tenant *tenant)
 		source->state = VDB__HOT; /* if serve() makes it ready, it is put on the list */
 		source->looks = 0;
 		cost = serve_source(tenant, source, share(tenant));
-		total += cost;
+		served++;
 		put_back(source, &stuck, cost);
 	}
 	vdb__list_splice(&tenant->ready, &stuck);
-	return total;
+	return served;
 }
 
 static void requeue(struct vdb_loop *loop, struct vdb_tenant *tenant)
@@ -145,10 +146,10 @@ static void requeue(struct vdb_loop *loop, struct vdb_tenant *tenant)
 		tenant->deficit = 0;
 }
 
-uint64_t vdb__tenants_serve(struct vdb_loop *loop)
+unsigned vdb__tenants_serve(struct vdb_loop *loop)
 {
 	struct vdb__list round, *entry;
-	uint64_t total = 0;
+	unsigned served = 0;
 
 	if (vdb__list_empty(&loop->active))
 		return 0;
@@ -158,9 +159,9 @@ uint64_t vdb__tenants_serve(struct vdb_loop *loop)
 		struct vdb_tenant *tenant = vdb__container(entry, struct vdb_tenant, link);
 
 		/* Removed sources hold their reference until the end of the turn. */
-		total += visit(tenant);
+		served += visit(tenant);
 		requeue(loop, tenant);
 	}
 	vdb__count(&loop->stats.turns, 1);
-	return total;
+	return served;
 }

@@ -46,10 +46,10 @@ unsigned vdb__loop_reap(struct vdb_loop *loop)
 	return did;
 }
 
-uint64_t vdb__turn(struct vdb_loop *loop)
+unsigned vdb__turn(struct vdb_loop *loop)
 {
 	const void *outer = vdb__thread_loop;
-	uint64_t did;
+	unsigned did;
 
 	vdb__thread_loop = loop;
 	did = vdb__loop_reap(loop);

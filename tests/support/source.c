@@ -14,7 +14,11 @@ static struct fake *fake_of(struct vdb__source *source)
 
 static bool pending(struct vdb__source *source)
 {
-	return vdb__load_acquire(&fake_of(source)->work) > 0;
+	struct fake *fake = fake_of(source);
+
+	if (++fake->looks == fake->finds_at_look)
+		fake->work++;
+	return vdb__load_acquire(&fake->work) > 0;
 }
 
 static uint64_t serve(struct vdb__source *source, uint64_t budget)
@@ -23,7 +27,7 @@ static uint64_t serve(struct vdb__source *source, uint64_t budget)
 	uint64_t each = fake->bytes + vdb__loop_request_cost(source->loop), cost = 0;
 
 	fake->serves++;
-	while (cost < budget && pending(source)) {
+	while (cost < budget && vdb__load_acquire(&fake->work)) {
 		if (!fake->refill)
 			(void)__atomic_fetch_sub(&fake->work, 1, __ATOMIC_ACQ_REL);
 		fake->served++;
@@ -45,6 +49,10 @@ static bool arm(struct vdb__source *source)
 	fake->arms++;
 	vdb__store(&fake->armed, 1);
 	vdb__fence_full();
+	if (fake->arm_finds) {
+		fake->arm_finds = 0;
+		fake->work++;
+	}
 	return pending(source);
 }
 
@@ -60,13 +68,18 @@ static const struct vdb__source_ops ops = {
         .kicked = kicked,
 };
 
-void fake_add(struct vdb_loop *loop, struct fake *fake, struct vdb_tenant *tenant, int kick)
+int fake_try(struct vdb_loop *loop, struct fake *fake, struct vdb_tenant *tenant, int fd)
 {
 	fake->source.ops = &ops;
+	return vdb__source_add(loop, &fake->source, tenant, fd);
+}
+
+void fake_add(struct vdb_loop *loop, struct fake *fake, struct vdb_tenant *tenant, int kick)
+{
 	fake->kick_fd = kick ? eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) : -1;
 	if (fake->refill)
 		fake->work = fake->refill;
-	if (vdb__source_add(loop, &fake->source, tenant, fake->kick_fd))
+	if (fake_try(loop, fake, tenant, fake->kick_fd))
 		abort();
 }
 
@@ -75,7 +88,12 @@ void fake_produce(struct fake *fake, uint64_t requests)
 	(void)__atomic_fetch_add(&fake->work, requests, __ATOMIC_ACQ_REL);
 	vdb__fence_full();
 	if (vdb__load(&fake->armed) && vdb__exchange(&fake->armed, 0) && fake->kick_fd >= 0)
-		eventfd_write(fake->kick_fd, 1);
+		fake_ring(fake);
+}
+
+void fake_ring(struct fake *fake)
+{
+	(void)eventfd_write(fake->kick_fd, 1);
 }
 
 static void gone(struct vdb__source *source)

@@ -18,7 +18,9 @@ struct fake {
 	uint32_t refill; /* always keeps that many: a driver that is never idle */
 	uint32_t armed;  /* wants to be rung */
 	uint64_t cost;   /* served, with request costs */
-	uint64_t served, kicks, serves, arms;
+	uint64_t served, kicks, serves, arms, looks;
+	uint64_t finds_at_look; /* one request appears at that look */
+	int arm_finds;          /* one request appears while it is armed */
 	int gone;
 	void (*on_serve)(struct fake *fake);
 };
@@ -26,6 +28,8 @@ struct fake {
 /* kick: with an eventfd. */
 void fake_add(struct vdb_loop *loop, struct fake *fake, struct vdb_tenant *tenant, int kick);
 void fake_produce(struct fake *fake, uint64_t requests); /* any thread; rings if asked to */
-void fake_remove(struct fake *fake);                     /* closes the eventfd when gone */
+void fake_ring(struct fake *fake);                       /* a bell, work or not; any thread */
+int fake_try(struct vdb_loop *loop, struct fake *fake, struct vdb_tenant *tenant, int fd);
+void fake_remove(struct fake *fake); /* closes the eventfd when gone */
 
 #endif
