@@ -9,6 +9,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,6 +44,8 @@ struct uring {
 	unsigned inflight;        /* ios in the kernel's hands */
 	unsigned uncancelled;     /* ios with IO_UNCANCELLED */
 	unsigned barren;          /* submissions in a row that the kernel had no resources for */
+	int event_fd;             /* for those who nest the loop */
+	bool nested;
 	bool enabled;
 	bool parked; /* nothing new is started */
 	int failed;
@@ -488,6 +491,8 @@ static int uring_bind(struct vdb__engine *engine)
 	struct uring *u = uring_of(engine);
 	int err;
 
+	if (u->failed)
+		return 0; /* enter() says so */
 	if (!u->enabled && u->ring.flags & IORING_SETUP_R_DISABLED) {
 		err = enable(&u->ring);
 		if (err)
@@ -495,6 +500,8 @@ static int uring_bind(struct vdb__engine *engine)
 	}
 	u->enabled = true;
 	u->parked = false;
+	if (u->nested) /* nobody sleeps on it while the loop runs */
+		(void)io_uring_cq_eventfd_toggle(&u->ring, false);
 	return 0;
 }
 
@@ -525,7 +532,31 @@ static int uring_park(struct vdb__engine *engine)
 
 static int uring_fd(const struct vdb__engine *engine)
 {
-	return uring_of(engine)->failed ? -1 : uring_of(engine)->ring.ring_fd;
+	return uring_of(engine)->event_fd;
+}
+
+/* The ring's own fd does not do: under DEFER_TASKRUN the kernel (6.18) wakes nobody who
+ * polls it from outside. A registered eventfd is signalled when work is queued. */
+static int uring_prepare(struct vdb__engine *engine)
+{
+	struct uring *u = uring_of(engine);
+	uint64_t count;
+	ssize_t got;
+	int err;
+
+	if (u->failed)
+		return 0;
+	if (!u->nested) {
+		err = io_uring_register_eventfd(&u->ring, u->event_fd);
+		if (err)
+			return vdb__fail_sys(-err, "loop: register an eventfd with the io_uring");
+		u->nested = true;
+	}
+	(void)io_uring_cq_eventfd_toggle(&u->ring, true);
+	got = read(u->event_fd, &count, sizeof(count));
+	(void)got;
+	vdb__fence_full(); /* what the kernel queued before it saw the toggle, ready() sees */
+	return 0;
 }
 
 static void uring_destroy(struct vdb__engine *engine)
@@ -534,6 +565,7 @@ static void uring_destroy(struct vdb__engine *engine)
 
 	if (!u->failed)
 		io_uring_queue_exit(&u->ring);
+	close(u->event_fd);
 	free(u);
 }
 
@@ -544,6 +576,7 @@ static const struct vdb__engine_ops uring_ops = {
         .park = uring_park,
         .inflight = uring_inflight,
         .fd = uring_fd,
+        .prepare = uring_prepare,
         .watch = uring_watch,
         .unwatch = uring_unwatch,
         .submit = uring_submit,
@@ -602,8 +635,14 @@ int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out)
 
 	if (!u)
 		return vdb__fail(ENOMEM, "loop: no memory");
-	err = open_ring(&loop->config, &u->ring, &flags);
+	u->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (u->event_fd < 0)
+		err = vdb__fail_sys(errno, "loop: eventfd");
+	else
+		err = open_ring(&loop->config, &u->ring, &flags);
 	if (err) {
+		if (u->event_fd >= 0)
+			close(u->event_fd);
 		free(u);
 		return err;
 	}

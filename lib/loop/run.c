@@ -107,8 +107,10 @@ VDB_EXPORT int vdb_loop_prepare(struct vdb_loop *loop)
 
 	if (err)
 		return err;
-	idle = vdb__loop_settle(loop);
-	err = loop->engine->ops->enter(loop->engine, false);
+	err = loop->engine->ops->prepare(loop->engine);
+	idle = !err && vdb__loop_settle(loop);
+	if (!err)
+		err = loop->engine->ops->enter(loop->engine, false);
 	idle = idle && !loop->engine->ops->ready(loop->engine);
 	vdb__loop_leave(loop);
 	return err ? err : idle;
