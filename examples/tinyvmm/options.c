@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <vdb/doorbell.h>
+#include <vdb/loop.h>
+
+#include "json.h"
+#include "tinyvmm.h"
+
+static const char help_text[] =
+        "usage: tinyvmm demo [OPTION...]\n"
+        "\n"
+        "Runs bare-metal guests that write a disk image, flush it, read it back and verify\n"
+        "every block; one thread with one loop serves the rings of all of them.\n"
+        "\n"
+        "  --vms N              virtual machines, 1..1024 (8)\n"
+        "  --requests N         requests of each, flushes included, from 3 on (20000)\n"
+        "  --depth N|mixed      requests under way at once, 1..1024 (mixed: 1, 8, 32, 128 in turn)\n"
+        "  --mode MODE          poll, irq or mixed: how guests wait (mixed: every other one polls)\n"
+        "  --doorbell KIND      page, mmio or pio (page)\n"
+        "  --image PATH         existing file or block device to work on; it is overwritten\n"
+        "                       (default: a temporary file of the right size in $TMPDIR)\n"
+        "  --direct             O_DIRECT: past the page cache\n"
+        "  --blocks N           blocks of 4 KiB that each VM has of the image (1024)\n"
+        "  --flush-every N      a FLUSH after so many writes (512)\n"
+        "  --memory BYTES       memory of each VM; K, M, G may follow (what it needs)\n"
+        "  --engine ENGINE      auto, uring or epoll (auto)\n"
+        "  --pin CPU            pin the loop's thread to this host CPU\n"
+        "  --json FILE          write the results there too\n"
+        "  --journal FILE       keep the guests' mailboxes in FILE, where they survive a crash\n"
+        "  --help               this text\n"
+        "\n"
+        "Exit status: 0 all is well, 1 something was wrong, 2 refused before it started.\n";
+
+void options_help(void)
+{
+	fputs(help_text, stdout);
+}
+
+struct choice {
+	const char *name;
+	uint32_t value;
+};
+
+static const struct choice modes[] = {{"mixed", MODE_MIXED}, {"poll", MODE_POLL}, {"irq", MODE_IRQ}, {0}};
+static const struct choice doorbells[] = {
+        {"page", VDB_DOORBELL_PAGE}, {"mmio", VDB_DOORBELL_MMIO}, {"pio", VDB_DOORBELL_PIO}, {0}};
+static const struct choice engines[] = {
+        {"auto", VDB_ENGINE_AUTO}, {"uring", VDB_ENGINE_URING}, {"epoll", VDB_ENGINE_EPOLL}, {0}};
+
+static const char *name_of(const struct choice *choices, uint32_t value)
+{
+	while (choices->name && choices->value != value)
+		choices++;
+	return choices->name ? choices->name : "?";
+}
+
+const char *options_mode_name(enum mode mode)
+{
+	return name_of(modes, mode);
+}
+
+const char *options_doorbell_name(uint32_t doorbell)
+{
+	return name_of(doorbells, doorbell);
+}
+
+uint32_t options_depth_of(const struct options *options, uint32_t vm)
+{
+	static const uint32_t mixture[] = {1, 8, 32, 128};
+
+	return options->depth ? options->depth : mixture[vm % 4];
+}
+
+bool options_polls(const struct options *options, uint32_t vm)
+{
+	if (options->mode != MODE_MIXED)
+		return options->mode == MODE_POLL;
+	/* Shifted after every four, so that each depth of the mixture is seen in both modes. */
+	return (vm + vm / 4) % 2;
+}
+
+static int choose(const char *option, const char *text, const struct choice *choices, uint32_t *value)
+{
+	char list[64] = "";
+
+	for (const struct choice *c = choices; c->name; c++) {
+		if (!strcmp(text, c->name)) {
+			*value = c->value;
+			return 0;
+		}
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", *list ? ", " : "",
+		         c->name);
+	}
+	return complain("--%s %s: must be one of %s", option, text, list);
+}
+
+static int number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+	char *end;
+	unsigned long long n;
+
+	errno = 0;
+	n = strtoull(text, &end, 0);
+	if (end == text || *end || strchr(text, '-'))
+		return complain("--%s %s: not a number", option, text);
+	if (errno || n < min || n > max)
+		return complain("--%s %s: must be from %llu to %llu", option, text, (unsigned long long)min,
+		                (unsigned long long)max);
+	*value = n;
+	return 0;
+}
+
+static int number32(const char *option, const char *text, uint32_t min, uint32_t max, uint32_t *value)
+{
+	uint64_t n;
+
+	if (number(option, text, min, max, &n))
+		return -1;
+	*value = (uint32_t)n;
+	return 0;
+}
+
+/* A size, with K, M or G behind it if one likes. */
+static int size(const char *option, const char *text, uint64_t *value)
+{
+	static const char units[] = "KMG";
+	char digits[32];
+	size_t len = strlen(text);
+	const char *unit = len ? strchr(units, text[len - 1]) : NULL;
+	unsigned shift = unit && *unit ? 10 * (unsigned)(unit - units + 1) : 0;
+
+	if (len >= sizeof(digits))
+		return complain("--%s %s: not a size", option, text);
+	memcpy(digits, text, len + 1);
+	if (shift)
+		digits[len - 1] = '\0';
+	if (number(option, digits, 0, UINT64_MAX >> shift, value))
+		return -1;
+	*value <<= shift;
+	if (!*value)
+		return complain("--%s %s: a VM needs memory; leave the option away for what it needs", option,
+		                text);
+	return 0;
+}
+
+enum {
+	OPT_VMS = 256,
+	OPT_REQUESTS,
+	OPT_DEPTH,
+	OPT_MODE,
+	OPT_DOORBELL,
+	OPT_IMAGE,
+	OPT_DIRECT,
+	OPT_BLOCKS,
+	OPT_FLUSH_EVERY,
+	OPT_MEMORY,
+	OPT_ENGINE,
+	OPT_PIN,
+	OPT_JSON,
+	OPT_JOURNAL,
+	OPT_HELP,
+};
+
+static const struct option table[] = {
+        {"vms", required_argument, NULL, OPT_VMS},
+        {"requests", required_argument, NULL, OPT_REQUESTS},
+        {"depth", required_argument, NULL, OPT_DEPTH},
+        {"mode", required_argument, NULL, OPT_MODE},
+        {"doorbell", required_argument, NULL, OPT_DOORBELL},
+        {"image", required_argument, NULL, OPT_IMAGE},
+        {"direct", no_argument, NULL, OPT_DIRECT},
+        {"blocks", required_argument, NULL, OPT_BLOCKS},
+        {"flush-every", required_argument, NULL, OPT_FLUSH_EVERY},
+        {"memory", required_argument, NULL, OPT_MEMORY},
+        {"engine", required_argument, NULL, OPT_ENGINE},
+        {"pin", required_argument, NULL, OPT_PIN},
+        {"json", required_argument, NULL, OPT_JSON},
+        {"journal", required_argument, NULL, OPT_JOURNAL},
+        {"help", no_argument, NULL, OPT_HELP},
+        {0},
+};
+
+static int take_number(struct options *o, int option, const char *text)
+{
+	uint32_t cpu;
+
+	switch (option) {
+	case OPT_VMS:
+		return number32("vms", text, 1, OPTIONS_MAX_VMS, &o->vms);
+	case OPT_REQUESTS:
+		return number("requests", text, 3, 1ull << 40, &o->requests);
+	case OPT_DEPTH:
+		o->depth = 0;
+		return !strcmp(text, "mixed") ? 0 : number32("depth", text, 1, OPTIONS_MAX_DEPTH, &o->depth);
+	case OPT_BLOCKS:
+		return number32("blocks", text, 1, 1u << 24, &o->slice);
+	case OPT_FLUSH_EVERY:
+		return number32("flush-every", text, 1, 1u << 24, &o->flush_every);
+	case OPT_MEMORY:
+		return size("memory", text, &o->memory);
+	default:
+		if (number32("pin", text, 0, 65535, &cpu))
+			return -1;
+		o->pin = (int)cpu;
+		return 0;
+	}
+}
+
+static int take(struct options *o, int option, const char *text)
+{
+	uint32_t mode;
+
+	switch (option) {
+	case OPT_MODE:
+		if (choose("mode", text, modes, &mode))
+			return -1;
+		o->mode = (enum mode)mode;
+		return 0;
+	case OPT_DOORBELL:
+		return choose("doorbell", text, doorbells, &o->doorbell);
+	case OPT_ENGINE:
+		return choose("engine", text, engines, &o->engine);
+	case OPT_IMAGE:
+		o->image = text;
+		return 0;
+	case OPT_DIRECT:
+		o->direct = true;
+		return 0;
+	case OPT_JSON:
+		o->json = text;
+		return json_available();
+	case OPT_JOURNAL:
+		o->journal = text;
+		return 0;
+	case OPT_HELP:
+		o->help = true;
+		return 0;
+	default:
+		return take_number(o, option, text);
+	}
+}
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+	int option;
+
+	*options =
+	        (struct options){.vms = 8, .requests = 20000, .slice = 1024, .flush_every = 512, .pin = -1};
+	opterr = 0;
+	optind = 1;
+	while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+		if (option == ':')
+			return complain("%s needs a value; see `tinyvmm demo --help`", argv[optind - 1]);
+		if (option == '?')
+			return complain("no option %s; see `tinyvmm demo --help`", argv[optind - 1]);
+		if (take(options, option, optarg))
+			return -1;
+	}
+	if (optind < argc)
+		return complain("`%s` is not an option; see `tinyvmm demo --help`", argv[optind]);
+	return 0;
+}
