@@ -40,7 +40,13 @@ static bool lane_arm(struct vdb__source *source)
 
 	if (!vdb__list_empty(&lane->inlined))
 		return true;
-	return lane->phase == VDB__LANE_OPEN && !is_waiting(lane) && lane->queue->ops->arm(lane->queue);
+	if (is_waiting(lane)) {
+		/* The queue stays unarmed, so a completion must bring us back. The last visit does not
+		 * know that it starved if its budget and the pool ended with the same request. */
+		lane->starved = true;
+		return false;
+	}
+	return lane->phase == VDB__LANE_OPEN && lane->queue->ops->arm(lane->queue);
 }
 
 static void lane_kicked(struct vdb__source *source)
