@@ -151,19 +151,22 @@ static bool ring_publish(struct vdb_queue *q)
 static bool ring_arm(struct vdb_queue *q)
 {
 	struct vdb__ring *ring = vdb__ring(q);
+	bool pending;
 
-	if (q->state == VDB_RING_READY && ring->shared) {
+	if (q->state == VDB_RING_READY && ring->shared)
 		vdb__store(&ring->shared->sq_event.value, ring->sq_head);
-		vdb__view_mark(&q->view, ring->gpa, sizeof(struct vdb_ring));
-	}
-	/* sq_event is stored, sq_tail is loaded: pairs with vdb_guest_submit(). */
+		/* sq_event is stored, sq_tail is loaded: pairs with vdb_guest_submit(). */
 #ifdef VDB__BREAK_DEVICE_FENCE
 	/* Only for the test that shows what the fence is for. */
 	__asm__ __volatile__("" ::: "memory");
 #else
 	vdb__fence_full();
 #endif
-	return ring_pending(q);
+	pending = ring_pending(q);
+	/* Last: marking has a fence of its own, which must not do the work of ours. */
+	if (q->state == VDB_RING_READY && ring->shared)
+		vdb__view_mark(&q->view, ring->gpa, sizeof(struct vdb_ring));
+	return pending;
 }
 
 static void ring_fail(struct vdb_queue *q, uint32_t reason)

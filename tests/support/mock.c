@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mock.h"
 
-#include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -11,31 +11,42 @@
 #include "base/atomic.h"
 #include "queue/ring.h"
 
+/* Not libcheck's: these run on any thread, and in programs without a runner. */
+#define CHECK(cond) check(cond, __func__, #cond)
+
+static void check(bool ok, const char *function, const char *what)
+{
+	if (ok)
+		return;
+	(void)fprintf(stderr, "%s: not so: %s; last message: %s\n", function, what, vdb_errmsg());
+	abort();
+}
+
 void mock_ram_open(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len)
 {
 	struct vdb_region_config region = {
 	        .size = sizeof(region), .gpa = gpa, .len = len, .backing = VDB_MEM_HOST};
 	void *host = mmap(NULL, len + VDB_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	ck_assert_ptr_ne(host, MAP_FAILED);
-	ck_assert_int_eq(mprotect(host, len, PROT_READ | PROT_WRITE), 0);
+	CHECK(host != MAP_FAILED);
+	CHECK(mprotect(host, len, PROT_READ | PROT_WRITE) == 0);
 	ram->host = host;
 	ram->gpa = gpa;
 	ram->len = len;
 	region.host = host;
-	ck_assert_int_eq(vdb_mem_create(&ram->mem), 0);
-	ck_assert_int_eq(vdb_mem_add(ram->mem, &region), 0);
+	CHECK(vdb_mem_create(&ram->mem) == 0);
+	CHECK(vdb_mem_add(ram->mem, &region) == 0);
 }
 
 void mock_ram_close(struct mock_ram *ram)
 {
-	ck_assert_int_eq(vdb_mem_destroy(ram->mem), 0);
-	ck_assert_int_eq(munmap(ram->host, ram->len + VDB_PAGE_SIZE), 0);
+	CHECK(vdb_mem_destroy(ram->mem) == 0);
+	CHECK(munmap(ram->host, ram->len + VDB_PAGE_SIZE) == 0);
 }
 
 void *mock_at(const struct mock_ram *ram, vdb_gpa_t gpa)
 {
-	ck_assert_uint_lt(gpa - ram->gpa, ram->len);
+	CHECK(gpa - ram->gpa < ram->len);
 	return ram->host + (gpa - ram->gpa);
 }
 
@@ -45,14 +56,14 @@ void mock_bell(struct vdb_guest *g)
 	uint64_t one = 1;
 
 	vdb__fetch_add(&m->bells, 1);
-	ck_assert_int_eq(write(m->kick, &one, sizeof(one)), sizeof(one));
+	CHECK(write(m->kick, &one, sizeof(one)) == sizeof(one));
 }
 
 void mock_reboot(struct mock *m)
 {
 	uint32_t bell = 0; /* mock_bell() rings instead */
 
-	ck_assert_int_eq(vdb_guest_init(&m->g, &m->desc, mock_at(m->ram, m->config.gpa), &bell), 0);
+	CHECK(vdb_guest_init(&m->g, &m->desc, mock_at(m->ram, m->config.gpa), &bell) == 0);
 	m->g.user = m;
 	m->g.bell = NULL;
 }
@@ -63,10 +74,10 @@ void mock_open(struct mock *m, struct mock_ram *ram, const struct vdb_ring_confi
 	m->config.size = sizeof(m->config);
 	if (m->config.cq_entries == 0)
 		m->config.cq_entries = m->config.sq_entries;
-	ck_assert_msg(vdb_ring_create(ram->mem, &m->config, &m->queue) == 0, "%s", vdb_errmsg());
+	CHECK(vdb_ring_create(ram->mem, &m->config, &m->queue) == 0);
 	m->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ck_assert(m->kick >= 0 && m->call >= 0);
+	CHECK(m->kick >= 0 && m->call >= 0);
 	m->desc = (struct vdb_page_ring){
 	        .ring_gpa = m->config.gpa,
 	        .ring_bytes = VDB_RING_BYTES(m->config.sq_entries, m->config.cq_entries),
@@ -91,7 +102,7 @@ void mock_wait_ready(struct mock *m, uint64_t features)
 	vdb_guest_reset(&m->g, features);
 	while ((ready = vdb_guest_poll_ready(&m->g)) == 0)
 		usleep(100);
-	ck_assert_int_eq(ready, 1);
+	CHECK(ready == 1);
 }
 
 bool mock_prepare(struct mock *m, uint8_t op, vdb_gpa_t addr, uint32_t len, uint64_t offset,
@@ -122,10 +133,10 @@ void mock_expect(struct mock *m, uint64_t user_data, int32_t result)
 {
 	struct vdb_cqe cqe;
 
-	ck_assert_int_eq(vdb_guest_reap(&m->g, &cqe), 1);
-	ck_assert_uint_eq(cqe.user_data, user_data);
-	ck_assert_int_eq(cqe.result, result);
-	ck_assert_uint_eq(cqe.flags, 0);
+	CHECK(vdb_guest_reap(&m->g, &cqe) == 1);
+	CHECK(cqe.user_data == user_data);
+	CHECK(cqe.result == result);
+	CHECK(cqe.flags == 0);
 }
 
 /* ---- The device ---- */
@@ -186,9 +197,9 @@ void mock_connect(struct mock *m, uint64_t features)
 	mock_attach(m);
 	vdb_guest_reset(&m->g, features);
 	mock_serve(m);
-	ck_assert_int_eq(vdb_guest_poll_ready(&m->g), 0);
+	CHECK(vdb_guest_poll_ready(&m->g) == 0);
 	mock_serve(m);
-	ck_assert_int_eq(vdb_guest_poll_ready(&m->g), 1);
+	CHECK(vdb_guest_poll_ready(&m->g) == 1);
 }
 
 void mock_jump(struct mock *m, uint32_t index)
@@ -196,7 +207,7 @@ void mock_jump(struct mock *m, uint32_t index)
 	struct vdb__ring *ring = vdb__ring(m->queue);
 	struct vdb_ring *shared = ring->shared;
 
-	ck_assert(ring->inflight == 0 && vdb_guest_outstanding(&m->g) == 0);
+	CHECK(ring->inflight == 0 && vdb_guest_outstanding(&m->g) == 0);
 	ring->sq_head = ring->sq_published = ring->sq_tail = index;
 	ring->cq_head = ring->cq_published = ring->cq_tail = index;
 	m->g.sq_head = m->g.sq_published = m->g.sq_tail = index;
