@@ -12,8 +12,10 @@ static bool has_range(uint8_t op)
 
 static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *elem)
 {
-	struct vdb__request *r = vdb__request_of(vdb__list_pop(&lane->free));
+	/* take_one() has seen to it that there is one. */
+	struct vdb__request *r = vdb__request_of(lane->free.next);
 
+	vdb__list_remove(&r->link);
 	r->pub.op = elem->op;
 	r->pub.niov = 0;
 	r->pub.offset = has_range(elem->op) ? elem->offset : 0;
