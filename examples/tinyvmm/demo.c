@@ -185,6 +185,10 @@ static int start_machines(struct demo *demo)
 	for (uint32_t i = 0; i < demo->options.vms; i++)
 		if (machine_start(&demo->machines[i]))
 			return -1;
+	/* All threads are there: off they go together. */
+	for (uint32_t i = 0; i < demo->options.vms; i++)
+		if (machine_go(&demo->machines[i]))
+			return -1;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <vdb/backend.h>
 #include <vdb/error.h>
@@ -32,6 +33,8 @@ static int open_named(struct image *image, const char *path, uint64_t bytes, boo
 	if (image->fd < 0)
 		return complain("image %s: %s; make one with: truncate -s %llu %s", path, strerror(errno),
 		                (unsigned long long)bytes, path);
+	if (flock(image->fd, LOCK_EX | LOCK_NB))
+		return complain("image %s: another tinyvmm is at work on it; wait, or use another one", path);
 	if (make_backend(image, path, -1, direct))
 		return -1;
 	if (vdb_backend_query(image->backend, &info))

@@ -233,8 +233,15 @@ int machine_start(struct machine *m)
 	char name[16];
 
 	snprintf(name, sizeof(name), "vcpu%u", m->number);
+	if (vdb_vm_pause(m->vm, NULL, NULL) || vdb_vcpu_start(m->vcpu, -1, name))
+		return complain("VM %u: %s", m->number, vdb_errmsg());
+	return 0;
+}
+
+int machine_go(struct machine *m)
+{
 	m->started = demo_now();
-	if (vdb_vcpu_start(m->vcpu, -1, name))
+	if (vdb_vm_resume(m->vm))
 		return complain("VM %u: %s", m->number, vdb_errmsg());
 	return 0;
 }

@@ -57,8 +57,9 @@ uint64_t machine_memory(uint32_t depth);
  * both cases machine_destroy() cleans up. */
 int machine_create(struct machine *m, struct demo *demo, uint32_t number);
 
-/* 0, or -1 after a complaint. */
+/* Starts the vCPU's thread, which waits for machine_go(). 0, or -1 after a complaint. */
 int machine_start(struct machine *m);
+int machine_go(struct machine *m);
 
 /* Requests that the guest has seen completed. Any time. */
 uint64_t machine_completed(const struct machine *m);

@@ -139,7 +139,8 @@ static double span(const struct demo *demo)
 	for (uint32_t i = 0; i < demo->options.vms; i++) {
 		const struct machine *m = &demo->machines[i];
 
-		first = m->started < first ? m->started : first;
+		if (m->started && m->started < first)
+			first = m->started;
 		last = m->ended > last ? m->ended : last;
 	}
 	return last > first ? (double)(last - first) / 1e9 : 0;
