@@ -25,9 +25,10 @@ static uint64_t serve(struct vdb__source *source, uint64_t budget)
 {
 	struct fake *fake = fake_of(source);
 	uint64_t each = fake->bytes + vdb__loop_request_cost(source->loop), cost = 0;
+	uint64_t taken = 0; /* no more than the ring holds; it is full again afterwards */
 
 	fake->serves++;
-	while (cost < budget && vdb__load_acquire(&fake->work)) {
+	while (cost < budget && vdb__load_acquire(&fake->work) && (!fake->refill || taken++ < fake->refill)) {
 		if (!fake->refill)
 			(void)__atomic_fetch_sub(&fake->work, 1, __ATOMIC_ACQ_REL);
 		fake->served++;
