@@ -65,12 +65,13 @@ VDB_MUST_CHECK int vdb_loop_join(struct vdb_loop *loop);
  * Nesting in a loop of your own: wait until vdb_loop_fd() is readable, but only
  * after vdb_loop_prepare() said 1; then vdb_loop_step().
  *
- * The fd stays the same while the loop stays with its thread.
+ * fd sets the loop up for that: the first call comes before the loop has been run,
+ * stepped or prepared (-EBUSY). It is the same fd as long as one thread has the loop.
  * prepare arms every doorbell, then looks at every ring once more: 1 = you may
  * sleep; 0 = there is work already, call vdb_loop_step() now.
  * step does one turn without waiting: 1 if it did anything, 0 if not, or -errno.
  */
-int vdb_loop_fd(const struct vdb_loop *loop);
+VDB_MUST_CHECK int vdb_loop_fd(struct vdb_loop *loop);
 VDB_MUST_CHECK int vdb_loop_prepare(struct vdb_loop *loop);
 VDB_MUST_CHECK int vdb_loop_step(struct vdb_loop *loop);
 

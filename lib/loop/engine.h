@@ -68,9 +68,7 @@ struct vdb__engine_ops {
 	/* Requests in the kernel's hands. */
 	unsigned (*inflight)(const struct vdb__engine *engine);
 
-	/* What somebody else may sleep on, and what must precede every such sleep. */
-	int (*fd)(const struct vdb__engine *engine);
-	int (*prepare)(struct vdb__engine *engine);
+	int (*fd)(const struct vdb__engine *engine); /* to sleep on, if loop->nested */
 	int (*watch)(struct vdb__engine *engine, struct vdb__watch *watch);
 	/* Ends with vdb__watch_gone(), perhaps at once. */
 	void (*unwatch)(struct vdb__engine *engine, struct vdb__watch *watch);

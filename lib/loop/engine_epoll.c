@@ -315,12 +315,6 @@ static int epoll_bind(struct vdb__engine *engine)
 	return 0;
 }
 
-static int epoll_prepare(struct vdb__engine *engine)
-{
-	(void)engine;
-	return 0;
-}
-
 static unsigned epoll_inflight(const struct vdb__engine *engine)
 {
 	(void)engine;
@@ -349,7 +343,6 @@ static const struct vdb__engine_ops epoll_ops = {
         .park = epoll_bind,
         .inflight = epoll_inflight,
         .fd = epoll_fd,
-        .prepare = epoll_prepare,
         .watch = epoll_watch,
         .unwatch = epoll_unwatch,
         .submit = epoll_submit,

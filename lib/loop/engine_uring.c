@@ -9,7 +9,6 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,10 +88,15 @@ static int fail(struct uring *u, int err)
 
 /* ---- Submission ---- */
 
+/* Why the kernel wants to be entered although nothing is submitted. */
+static unsigned kernel_flags(const struct uring *u)
+{
+	return IO_URING_READ_ONCE(*u->ring.sq.kflags) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+}
+
 static int submit(struct uring *u, unsigned wait)
 {
-	bool kernel_work =
-	        IO_URING_READ_ONCE(*u->ring.sq.kflags) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+	bool kernel_work = kernel_flags(u);
 	int ret;
 
 	if (wait)
@@ -272,9 +276,23 @@ static void uring_unwatch(struct vdb__engine *engine, struct vdb__watch *watch)
 
 /* ---- What found no room ---- */
 
+/* Arming reports at once what ever rang. More of that than the CQ holds would end the
+ * polls again, for ever. */
+static unsigned room_for_arming(const struct uring *u)
+{
+	unsigned flags = kernel_flags(u), ready = io_uring_cq_ready(&u->ring);
+	unsigned room = (*u->ring.cq.kring_entries - ready) / 4;
+
+	if (flags & IORING_SQ_CQ_OVERFLOW)
+		return 0;
+	return room || ready || flags & IORING_SQ_TASKRUN ? room : 1;
+}
+
 static void flush_watches(struct uring *u)
 {
-	while (!vdb__list_empty(&u->unarmed) &&
+	unsigned room = room_for_arming(u);
+
+	while (!vdb__list_empty(&u->unarmed) && room-- &&
 	       arm(u, vdb__container(u->unarmed.next, struct vdb__watch, link)))
 		vdb__list_remove(u->unarmed.next);
 	while (!vdb__list_empty(&u->unsent) &&
@@ -472,8 +490,7 @@ static bool uring_ready(const struct vdb__engine *engine)
 {
 	struct uring *u = uring_of(engine);
 
-	return u->failed || io_uring_cq_ready(&u->ring) ||
-	       IO_URING_READ_ONCE(*u->ring.sq.kflags) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+	return u->failed || io_uring_cq_ready(&u->ring) || kernel_flags(u);
 }
 
 /* ---- Which thread ---- */
@@ -500,8 +517,6 @@ static int uring_bind(struct vdb__engine *engine)
 	}
 	u->enabled = true;
 	u->parked = false;
-	if (u->nested) /* nobody sleeps on it while the loop runs */
-		(void)io_uring_cq_eventfd_toggle(&u->ring, false);
 	return 0;
 }
 
@@ -532,31 +547,7 @@ static int uring_park(struct vdb__engine *engine)
 
 static int uring_fd(const struct vdb__engine *engine)
 {
-	return uring_of(engine)->event_fd;
-}
-
-/* The ring's own fd does not do: under DEFER_TASKRUN the kernel (6.18) wakes nobody who
- * polls it from outside. A registered eventfd is signalled when work is queued. */
-static int uring_prepare(struct vdb__engine *engine)
-{
-	struct uring *u = uring_of(engine);
-	uint64_t count;
-	ssize_t got;
-	int err;
-
-	if (u->failed)
-		return 0;
-	if (!u->nested) {
-		err = io_uring_register_eventfd(&u->ring, u->event_fd);
-		if (err)
-			return vdb__fail_sys(-err, "loop: register an eventfd with the io_uring");
-		u->nested = true;
-	}
-	(void)io_uring_cq_eventfd_toggle(&u->ring, true);
-	got = read(u->event_fd, &count, sizeof(count));
-	(void)got;
-	vdb__fence_full(); /* what the kernel queued before it saw the toggle, ready() sees */
-	return 0;
+	return uring_of(engine)->failed ? -1 : uring_of(engine)->ring.ring_fd;
 }
 
 static void uring_destroy(struct vdb__engine *engine)
@@ -565,7 +556,6 @@ static void uring_destroy(struct vdb__engine *engine)
 
 	if (!u->failed)
 		io_uring_queue_exit(&u->ring);
-	close(u->event_fd);
 	free(u);
 }
 
@@ -576,7 +566,6 @@ static const struct vdb__engine_ops uring_ops = {
         .park = uring_park,
         .inflight = uring_inflight,
         .fd = uring_fd,
-        .prepare = uring_prepare,
         .watch = uring_watch,
         .unwatch = uring_unwatch,
         .submit = uring_submit,
@@ -598,11 +587,14 @@ static const unsigned setup_flags[] = {
 };
 #define STEPS (sizeof(setup_flags) / sizeof(setup_flags[0]))
 
-static int open_ring(const struct vdb_loop_config *config, struct io_uring *ring, unsigned *used)
+static int open_ring(const struct vdb_loop *loop, struct io_uring *ring, unsigned *used)
 {
+	const struct vdb_loop_config *config = &loop->config;
 	int err = -EINVAL;
 
-	for (size_t given_up = 0; given_up <= STEPS && err == -EINVAL; given_up++) {
+	/* Under DEFER_TASKRUN nobody is woken who sleeps elsewhere (Linux 6.18: poll of the
+	 * ring's fd sees nothing; a registered eventfd is not signalled from an eventfd). */
+	for (size_t given_up = loop->nested ? 1 : 0; given_up <= STEPS && err == -EINVAL; given_up++) {
 		struct io_uring_params params = {
 		        .flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
 		        .cq_entries = config->cq_entries,
@@ -635,14 +627,8 @@ int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out)
 
 	if (!u)
 		return vdb__fail(ENOMEM, "loop: no memory");
-	u->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (u->event_fd < 0)
-		err = vdb__fail_sys(errno, "loop: eventfd");
-	else
-		err = open_ring(&loop->config, &u->ring, &flags);
+	err = open_ring(loop, &u->ring, &flags);
 	if (err) {
-		if (u->event_fd >= 0)
-			close(u->event_fd);
 		free(u);
 		return err;
 	}

@@ -112,7 +112,8 @@ int vdb__engine_renew(struct vdb_loop *loop)
 	if (old->ops->kind == VDB_ENGINE_EPOLL)
 		return 0; /* serves any thread */
 	if (old->ops->inflight(old))
-		return vdb__fail(EPERM, "loop: I/O is in flight; destroy it on the thread that ran it");
+		return vdb__fail(EPERM,
+		                 "loop: I/O is in flight that only the thread which ran it can finish");
 	err = engine_start(loop);
 	if (err && loop->engine != old)
 		loop->engine->ops->destroy(loop->engine);
@@ -200,11 +201,6 @@ uint64_t vdb__loop_quantum(const struct vdb_loop *loop)
 uint32_t vdb__loop_request_cost(const struct vdb_loop *loop)
 {
 	return loop->request_cost;
-}
-
-VDB_EXPORT int vdb_loop_fd(const struct vdb_loop *loop)
-{
-	return loop->engine->ops->fd(loop->engine);
 }
 
 VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats)

@@ -101,16 +101,30 @@ VDB_EXPORT int vdb_loop_run(struct vdb_loop *loop)
 	return err ? err : parked;
 }
 
+VDB_EXPORT int vdb_loop_fd(struct vdb_loop *loop)
+{
+	int err;
+
+	if (!loop->nested && loop->bound)
+		return vdb__fail(EBUSY, "loop: it has been running; call vdb_loop_fd() first of all");
+	if (!loop->nested) {
+		loop->nested = true;
+		err = vdb__engine_renew(loop);
+		loop->nested = !err;
+		if (err)
+			return err;
+	}
+	return loop->engine->ops->fd(loop->engine);
+}
+
 VDB_EXPORT int vdb_loop_prepare(struct vdb_loop *loop)
 {
 	int err = vdb__loop_enter(loop, false), idle;
 
 	if (err)
 		return err;
-	err = loop->engine->ops->prepare(loop->engine);
-	idle = !err && vdb__loop_settle(loop);
-	if (!err)
-		err = loop->engine->ops->enter(loop->engine, false);
+	idle = vdb__loop_settle(loop);
+	err = loop->engine->ops->enter(loop->engine, false);
 	idle = idle && !loop->engine->ops->ready(loop->engine);
 	vdb__loop_leave(loop);
 	return err ? err : idle;

@@ -51,6 +51,7 @@ struct vdb_loop {
 	uint64_t quantum;
 	uint32_t request_cost, poll_ns;
 	bool closing;
+	bool nested; /* its owner sleeps elsewhere, on the engine's fd */
 	bool bound;  /* a thread has run it */
 	bool rescan; /* events were lost: every source may have work */
 	struct vdb_loop_config config;

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <unistd.h>
 #include <vdb/loop.h>
 
 #include "engine.h"
@@ -17,6 +18,15 @@ static inline struct vdb_loop *test_loop_new(void)
 	struct vdb_loop *loop;
 
 	ck_assert_int_eq(vdb_loop_create(&config, &loop), 0);
+	return loop;
+}
+
+/* The same, to be slept on with poll(2) by test_turn_nested(). */
+static inline struct vdb_loop *test_loop_new_nested(void)
+{
+	struct vdb_loop *loop = test_loop_new();
+
+	ck_assert_int_ge(vdb_loop_fd(loop), 0);
 	return loop;
 }
 
@@ -33,25 +43,40 @@ static inline struct vdb_loop_stats test_loop_stats(const struct vdb_loop *loop)
 	return stats;
 }
 
-/* Sleeps in poll(2) if the loop agrees, at most ms; then one step. False: nothing came. */
+/* Waits until a step did something, at most ms. False: nothing came. */
 static inline bool test_turn_within(struct vdb_loop *loop, int ms)
 {
+	int did, tries = 0, idle;
+
+	do {
+		did = vdb_loop_step(loop);
+		ck_assert_int_ge(did, 0);
+		idle = vdb_loop_prepare(loop);
+		ck_assert_int_ge(idle, 0);
+		if (idle && !did && ms)
+			usleep(200);
+	} while (!did && (!idle || tries++ < 5 * ms));
+	return did;
+}
+
+/* Sleeps in poll(2) if the loop agrees, as its embedder would; then one step. */
+static inline void test_turn_nested(struct vdb_loop *loop)
+{
 	struct pollfd fd = {.events = POLLIN};
-	int idle = vdb_loop_prepare(loop), came = 1;
+	int idle = vdb_loop_prepare(loop);
 
 	ck_assert_int_ge(idle, 0);
 	fd.fd = vdb_loop_fd(loop);
+	ck_assert_int_ge(fd.fd, 0);
 	if (idle)
-		came = poll(&fd, 1, ms);
-	ck_assert_int_ge(came, 0);
+		ck_assert_msg(poll(&fd, 1, 20000) == 1, "nothing made the loop's fd readable");
 	ck_assert_int_ge(vdb_loop_step(loop), 0);
-	return came;
 }
 
 /* The same, where something must come. */
 static inline void test_turn(struct vdb_loop *loop)
 {
-	ck_assert_msg(test_turn_within(loop, 20000), "nothing made the loop's fd readable");
+	ck_assert_msg(test_turn_within(loop, 20000), "nothing came");
 }
 
 /* Until nothing is due any more. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <vdb/error.h>
 
 #include "base/atomic.h"
@@ -216,7 +217,7 @@ START_TEST(a_call_ends_with_the_loop)
 	pthread_t thread;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, call_in_vain, NULL), 0);
-	ck_assert_int_eq(poll(&(struct pollfd){.fd = vdb_loop_fd(loop)}, 1, 50), 0);
+	usleep(50000); /* it waits, or will find the post cancelled; both are fine */
 	test_loop_end(loop);
 	pthread_join(thread, NULL);
 }
