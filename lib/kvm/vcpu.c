@@ -42,14 +42,40 @@ static int open_vcpu(struct vdb_vcpu *vcpu)
 	struct vdb_vm *vm = vcpu->vm;
 	void *run;
 
-	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)vcpu->index);
+	if (vcpu->fd < 0)
+		vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)vcpu->index);
 	if (vcpu->fd < 0)
 		return vdb__fail_sys(errno, "vCPU %u: KVM_CREATE_VCPU", vcpu->index);
+	if (vcpu->run)
+		return vdb__arch_vcpu_init(vcpu);
 	run = mmap(NULL, vm->kvm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (run == MAP_FAILED)
 		return vdb__fail_sys(errno, "vCPU %u: its run area cannot be mapped", vcpu->index);
 	vcpu->run = run;
 	return vdb__arch_vcpu_init(vcpu);
+}
+
+/* A new one, or what is left of an earlier attempt. */
+static struct vdb_vcpu *obtain(struct vdb_vm *vm, uint32_t index)
+{
+	struct vdb_vcpu *vcpu;
+	struct vdb__list *l;
+
+	for (l = vm->spares.next; l != &vm->spares; l = l->next) {
+		vcpu = vdb__container(l, struct vdb_vcpu, link);
+		if (vcpu->index == index) {
+			vdb__list_remove(l);
+			return vcpu;
+		}
+	}
+	vcpu = calloc(1, sizeof(*vcpu));
+	if (vcpu) {
+		vdb__list_init(&vcpu->link);
+		vcpu->vm = vm;
+		vcpu->index = index;
+		vcpu->fd = -1;
+	}
+	return vcpu;
 }
 
 VDB_EXPORT int vdb_vcpu_create(struct vdb_vm *vm, uint32_t index, struct vdb_vcpu **out)
@@ -59,15 +85,13 @@ VDB_EXPORT int vdb_vcpu_create(struct vdb_vm *vm, uint32_t index, struct vdb_vcp
 
 	if (err)
 		return err;
-	vcpu = calloc(1, sizeof(*vcpu));
+	vcpu = obtain(vm, index);
 	if (!vcpu)
 		return vdb__fail(ENOMEM, "vCPU %u: no memory", index);
-	vcpu->vm = vm;
-	vcpu->index = index;
-	vcpu->fd = -1;
 	err = open_vcpu(vcpu);
 	if (err) {
-		vdb__vcpu_free(vcpu);
+		/* KVM has no way to take a vCPU back, and gives no second one for its index. */
+		vdb__list_append(&vm->spares, &vcpu->link);
 		return err;
 	}
 	pthread_mutex_lock(&vm->life.lock);

@@ -93,6 +93,7 @@ VDB_EXPORT int vdb_vm_create(struct vdb_kvm *kvm, struct vdb_mem *mem, const str
 	vm->fd = -1;
 	vm->mem = mem;
 	vdb__list_init(&vm->doorbells);
+	vdb__list_init(&vm->spares);
 	vdb__life_init(vm);
 	err = take_config(vm, config);
 	if (!err)
@@ -133,6 +134,7 @@ void vdb__vm_close(struct vdb_vm *vm)
 	struct vdb__list *l;
 
 	join_threads(vm);
+	vdb__list_splice(&vm->life.vcpus, &vm->spares);
 	if (vm->joined)
 		vdb__mem_leave(vm->mem, &vm->mem_user);
 	while ((l = vdb__list_pop(&vm->life.vcpus)))
