@@ -2,7 +2,8 @@
 #
 # A test says in its first lines what it needs:
 #   /* ENGINES */               run it twice, with VDB_TEST_ENGINE=uring and =epoll
-#   /* WRAP: ioctl calloc */    link it with -Wl,--wrap= for each (the test defines __wrap_ioctl)
+#   /* WRAP: ioctl calloc */    link it with -Wl,--wrap= for each (the test defines __wrap_ioctl);
+#                               may be said on several lines
 #   /* LABELS: tsan slow */     more ctest labels; `tsan` puts it into the TSan run
 #   /* TIMEOUT: 300 */          seconds, instead of 120
 set(VDB_TEST_HEAD_LINES 15)
@@ -13,7 +14,8 @@ function(vdb_test_says source key out)
   set(words "")
   foreach(line IN LISTS lines)
     if(line MATCHES "^/\\* ${key}: *([^*]*[^* ]) *\\*/")
-      string(REGEX REPLACE "[ ,]+" ";" words "${CMAKE_MATCH_1}")
+      string(REGEX REPLACE "[ ,]+" ";" more "${CMAKE_MATCH_1}")
+      list(APPEND words ${more})
     elseif(line MATCHES "^/\\* ${key} \\*/")
       set(words ON)
     endif()

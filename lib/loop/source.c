@@ -41,23 +41,28 @@ static int watch_start(struct vdb_loop *loop, struct vdb__watch *watch)
 	return loop->engine->ops->watch(loop->engine, watch);
 }
 
+static struct vdb_tenant *tenant_for(struct vdb_loop *loop, struct vdb_tenant *tenant)
+{
+	if (!tenant)
+		return vdb__tenant_new(loop);
+	vdb__tenant_ref(tenant);
+	return tenant;
+}
+
 int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant, int kick_fd)
 {
-	struct vdb__watch *watch = watch_new(loop, source, kick_fd);
+	struct vdb__watch *watch;
 	int err;
 
-	if (!watch)
-		return vdb__fail(ENOMEM, "source: no memory");
-	err = watch_start(loop, watch);
-	if (!err && tenant)
-		vdb__tenant_ref(tenant);
-	else if (!err && !(tenant = vdb__tenant_new(loop)))
-		err = vdb__fail(ENOMEM, "source: no memory for a tenant");
+	tenant = tenant_for(loop, tenant);
+	if (!tenant)
+		return vdb__fail(ENOMEM, "source: no memory for a tenant");
+	watch = watch_new(loop, source, kick_fd);
+	err = watch ? watch_start(loop, watch) : vdb__fail(ENOMEM, "source: no memory");
 	if (err) {
-		if (watch->armed)
-			loop->engine->ops->unwatch(loop->engine, watch);
-		else
+		if (watch)
 			watch_free(watch);
+		vdb__tenant_unref(tenant);
 		return err;
 	}
 	source->loop = loop;
