@@ -165,3 +165,46 @@ void *rig_at(const struct rig_guest *guest, vdb_gpa_t gpa)
 {
 	return mock_at(&guest->ram, gpa);
 }
+
+/* ---- The backend that holds ---- */
+
+static int hold_start(void *ctx, struct vdb_req *req)
+{
+	struct rig_hold *hold = ctx;
+
+	ck_assert_uint_lt(hold->n, 256);
+	hold->reqs[hold->n++] = req;
+	return VDB_REQ_PENDING;
+}
+
+static void hold_destroy(void *ctx)
+{
+	struct rig_hold *hold = ctx;
+
+	hold->destroyed++;
+}
+
+const struct vdb_backend_ops rig_hold_ops = {
+        .size = sizeof(rig_hold_ops), .name = "hold", .start = hold_start, .destroy = hold_destroy};
+
+struct vdb_backend *rig_hold_open(struct rig_hold *hold)
+{
+	static const struct vdb_backend_info info = {
+	        .size = sizeof(info), .capacity = 1 << 30, .ops = 0x8000003eu};
+	struct vdb_backend *backend = NULL;
+
+	memset(hold, 0, sizeof(*hold));
+	ck_assert_int_eq(vdb_backend_create(&rig_hold_ops, hold, &info, &backend), 0);
+	return backend;
+}
+
+void rig_hold_end(struct rig_hold *hold, int32_t result, int byte)
+{
+	struct vdb_req *req = hold->reqs[0];
+
+	ck_assert_uint_gt(hold->n, 0);
+	memmove(hold->reqs, hold->reqs + 1, --hold->n * sizeof(hold->reqs[0]));
+	for (uint32_t i = 0; req->op == VDB_OP_READ && i < req->niov; i++)
+		memset(req->iov[i].iov_base, byte, req->iov[i].iov_len);
+	vdb_req_complete(req, result);
+}

@@ -83,6 +83,20 @@ struct vdb_seg;
 void rig_submit_sg(struct rig_guest *guest, uint8_t op, vdb_gpa_t table, const struct vdb_seg *segs,
                    uint16_t n, uint64_t offset, uint64_t user_data);
 
+/*
+ * A backend that holds on to its requests until the test lets go of them: disk
+ * and memory meet when the test calls rig_hold_end(), on the loop's thread.
+ */
+struct rig_hold {
+	struct vdb_req *reqs[256]; /* in order of start */
+	unsigned n;
+	int destroyed;
+};
+extern const struct vdb_backend_ops rig_hold_ops;
+struct vdb_backend *rig_hold_open(struct rig_hold *hold);
+/* Ends the request that was started first; READ finds bytes of value `byte`. */
+void rig_hold_end(struct rig_hold *hold, int32_t result, int byte);
+
 /* Guest memory. */
 void *rig_at(const struct rig_guest *guest, vdb_gpa_t gpa);
 
