@@ -12,12 +12,10 @@
 #include "queue/ring.h"
 
 /* Not libcheck's: these run on any thread, and in programs without a runner. */
-#define CHECK(cond) check(cond, __func__, #cond)
+#define CHECK(cond) ((cond) ? (void)0 : failed(__func__, #cond))
 
-static void check(bool ok, const char *function, const char *what)
+static _Noreturn void failed(const char *function, const char *what)
 {
-	if (ok)
-		return;
 	(void)fprintf(stderr, "%s: not so: %s; last message: %s\n", function, what, vdb_errmsg());
 	abort();
 }
