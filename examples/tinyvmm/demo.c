@@ -22,7 +22,7 @@
 #include <x86intrin.h>
 
 #include "guest/block.h"
-#include "json.h"
+#include "json_report.h"
 #include "machine.h"
 #include "report.h"
 #include "tinyvmm.h"
@@ -208,13 +208,12 @@ static int ended(const struct demo *demo)
 
 static void show_progress(const struct demo *demo, uint64_t done, uint64_t since)
 {
-	uint64_t all = demo->options.requests * demo->options.vms;
-	double seconds = (double)(demo_now() - since) / 1e9;
+	double all = (double)demo->options.requests * demo->options.vms;
+	double seconds = (double)(demo_now() - since + 1) / 1e9;
 
-	fprintf(stderr, "%s%3llu%%  %llu of %llu requests, %.0f a second, %d of %u VMs done%s",
-	        isatty(STDERR_FILENO) ? "\r" : "", (unsigned long long)(done * 100 / all),
-	        (unsigned long long)done, (unsigned long long)all, (double)done / seconds, ended(demo),
-	        demo->options.vms, isatty(STDERR_FILENO) ? "   " : "\n");
+	fprintf(stderr, "%s%3.0f%%  %llu of %.0f requests, %.0f a second, %d of %u VMs done%s",
+	        isatty(STDERR_FILENO) ? "\r" : "", (double)done * 100 / all, (unsigned long long)done, all,
+	        (double)done / seconds, ended(demo), demo->options.vms, isatty(STDERR_FILENO) ? "   " : "\n");
 }
 
 /* Until all guests have ended, or nothing has happened for a long time. */

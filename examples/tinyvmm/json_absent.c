@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "json.h"
+#include "json_report.h"
 #include "tinyvmm.h"
 
 int json_available(void)

@@ -9,7 +9,7 @@
 #include <vdb/doorbell.h>
 #include <vdb/loop.h>
 
-#include "json.h"
+#include "json_report.h"
 #include "tinyvmm.h"
 
 static const char help_text[] =
@@ -118,7 +118,7 @@ static int number(const char *option, const char *text, uint64_t min, uint64_t m
 
 static int number32(const char *option, const char *text, uint32_t min, uint32_t max, uint32_t *value)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (number(option, text, min, max, &n))
 		return -1;
@@ -188,7 +188,7 @@ static const struct option table[] = {
 
 static int take_number(struct options *o, int option, const char *text)
 {
-	uint32_t cpu;
+	uint32_t cpu = 0;
 
 	switch (option) {
 	case OPT_VMS:
@@ -214,7 +214,7 @@ static int take_number(struct options *o, int option, const char *text)
 
 static int take(struct options *o, int option, const char *text)
 {
-	uint32_t mode;
+	uint32_t mode = MODE_MIXED;
 
 	switch (option) {
 	case OPT_MODE:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The results of a run, and the table for people. json.h has the one for programs. */
+/* The results of a run, and the table for people. json_report.h has the one for programs. */
 #ifndef TINYVMM_REPORT_H
 #define TINYVMM_REPORT_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --json: results for programs. json.c needs json-c; json_absent.c takes its place without. */
-#ifndef TINYVMM_JSON_H
-#define TINYVMM_JSON_H
+/* --json: results for programs. json_report.c needs json-c; json_absent.c takes its place without. */
+#ifndef TINYVMM_JSON_REPORT_H
+#define TINYVMM_JSON_REPORT_H
 
 struct report;
 
