@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -13,10 +14,13 @@
 /* One system call for so many; KVM takes no more than 255. */
 #define BATCH 128u
 
+/* A struct kvm_msrs with room: a flexible array must not be followed by anything. */
 struct batch {
-	struct kvm_msrs header;
+	uint32_t nmsrs;
+	uint32_t pad;
 	struct kvm_msr_entry entries[BATCH];
 };
+_Static_assert(offsetof(struct batch, entries) == sizeof(struct kvm_msrs), "laid out as KVM wants it");
 
 static int index_list(struct vdb_vcpu *vcpu, struct kvm_msr_list **out)
 {
@@ -48,7 +52,7 @@ static int64_t read_batch(struct vdb_vcpu *vcpu, struct kvm_msr_entry *entries, 
 
 	memcpy(batch.entries, entries, count * sizeof(*entries));
 	while (left) {
-		batch.header.nmsrs = left;
+		batch.nmsrs = left;
 		n = ioctl(vcpu->fd, KVM_GET_MSRS, &batch);
 		if (n < 0)
 			return vdb__fail_sys(errno, "vCPU %u: KVM_GET_MSRS", vcpu->index);
@@ -122,7 +126,7 @@ int64_t vdb__msrs_get(struct vdb_vcpu *vcpu, struct kvm_msr_entry **out)
 /* Some MSRs cannot be written, not even with what they hold: that is no loss. */
 static bool holds_already(struct vdb_vcpu *vcpu, const struct kvm_msr_entry *entry)
 {
-	struct batch batch = {.header.nmsrs = 1, .entries[0].index = entry->index};
+	struct batch batch = {.nmsrs = 1, .entries[0].index = entry->index};
 
 	return ioctl(vcpu->fd, KVM_GET_MSRS, &batch) == 1 && batch.entries[0].data == entry->data;
 }
@@ -136,7 +140,7 @@ int vdb__msrs_set(struct vdb_vcpu *vcpu, const struct kvm_msr_entry *entries, si
 	while (i < count) {
 		some = count - i < BATCH ? count - i : BATCH;
 		memcpy(batch.entries, entries + i, some * sizeof(*entries));
-		batch.header.nmsrs = (uint32_t)some;
+		batch.nmsrs = (uint32_t)some;
 		n = ioctl(vcpu->fd, KVM_SET_MSRS, &batch);
 		if (n < 0)
 			return vdb__fail_sys(errno, "vCPU %u: KVM_SET_MSRS", vcpu->index);
