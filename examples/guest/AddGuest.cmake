@@ -8,7 +8,7 @@ set(VDB_GUEST_FLAGS -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wconversion
 if(VDB_WERROR)
   list(APPEND VDB_GUEST_FLAGS -Werror)
 endif()
-set(VDB_GUEST_LINK -nostdlib -static -no-pie -Wl,-T,${VDB_GUEST_DIR}/guest.ld -Wl,--build-id=none)
+set(VDB_GUEST_LINK -nostdlib -static -Wl,-T,${VDB_GUEST_DIR}/guest.ld -Wl,--build-id=none)
 
 function(vdb_add_guest name)
   list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ REGEX "^[^/]")
