@@ -239,6 +239,7 @@ void report_print(const struct report *report)
 	else
 		print_folded(report);
 	print_row("total", "", "", &report->total);
-	printf("%s: every block was verified by its guest, and once more in the image\n",
-	       report->total.errors ? "WRONG" : "ok");
+	printf("%s\n", report->total.errors
+	                       ? "WRONG: see the errors above"
+	                       : "ok: every block was verified by its guest, and once more in the image");
 }
