@@ -20,14 +20,14 @@ __attribute__((format(printf, 2, 3))) int vdb__fail_sys(int err, const char *fmt
 
 #ifdef __clang_analyzer__
 /* What the analyzer cannot see from outside: a failure is never 0. */
-static inline int vdb__negative(int err)
+static inline int vdb__negative(int result)
 {
-	if (err <= 0)
+	if (result >= 0)
 		__builtin_unreachable();
-	return -err;
+	return result;
 }
-#define vdb__fail(err, ...) ((void)vdb__fail(err, __VA_ARGS__), vdb__negative(err))
-#define vdb__fail_sys(err, ...) ((void)vdb__fail_sys(err, __VA_ARGS__), vdb__negative(err))
+#define vdb__fail(...) vdb__negative(vdb__fail(__VA_ARGS__))
+#define vdb__fail_sys(...) vdb__negative(vdb__fail_sys(__VA_ARGS__))
 #endif
 
 #endif

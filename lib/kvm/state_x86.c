@@ -127,7 +127,7 @@ static void *begin_section(struct blob *blob, size_t bytes)
 	size_t need = blob->used + sizeof(struct section_header) + ALIGN8(bytes);
 	unsigned char *data;
 
-	if (need > blob->room) {
+	if (!blob->data || need > blob->room) {
 		data = realloc(blob->data, need);
 		if (!data) {
 			vdb__fail(ENOMEM, "vCPU state: no memory for %zu bytes", need);
