@@ -38,7 +38,8 @@ static bool load_word(struct vdb__view *view, vdb_gpa_t gpa, uint64_t *word)
 	return true;
 }
 
-/* The segment table, mostly behind one pointer; it may cross from region to region. */
+/* The segment table, mostly behind one pointer; it may cross from region to region. No region
+ * ends at 2^64, so a table that wraps has a word outside. */
 static int copy_table(struct vdb__ring *ring, vdb_gpa_t gpa, uint32_t n, struct vdb__seg *segs)
 {
 	uint64_t bytes = (uint64_t)n * sizeof(struct vdb_seg), word[2];
@@ -47,8 +48,6 @@ static int copy_table(struct vdb__ring *ring, vdb_gpa_t gpa, uint32_t n, struct 
 
 	if (gpa % 8 != 0)
 		return -EINVAL;
-	if (gpa > UINT64_MAX - bytes)
-		return -EFAULT;
 	table = vdb__view_ptr(&ring->base.view, gpa, bytes, VDB__READ);
 	for (i = 0; i < n; i++, gpa += sizeof(struct vdb_seg)) {
 		if (table) {

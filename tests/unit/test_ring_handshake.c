@@ -233,6 +233,8 @@ START_TEST(reset_waits_for_requests_in_flight)
 	ck_assert_int_eq(vdb_guest_poll_ready(&m.g), 0);
 	ck_assert_uint_ne(shared->device.generation, shared->driver.reset);
 	mock_done(&m, elem[1].cookie, 0);
+	ck_assert_uint_eq(m.g.cq[0].user_data, 1); /* staged before the reset was seen */
+	ck_assert_uint_eq(m.g.cq[1].user_data, 0); /* and nothing written after */
 	ck_assert(m.queue->ops->pending(m.queue));
 	mock_serve(&m);
 	ck_assert_uint_eq(shared->device.generation, shared->driver.reset);
@@ -242,6 +244,26 @@ START_TEST(reset_waits_for_requests_in_flight)
 	mock_serve(&m);
 	ck_assert_int_eq(vdb_guest_poll_ready(&m.g), 1);
 	ck_assert_uint_eq(mock_serve(&m), 0);
+}
+END_TEST
+
+START_TEST(reset_zeroes_the_devices_indices)
+{
+	int i;
+
+	mock_connect(&m, ALL);
+	for (i = 0; i < 5; i++)
+		ck_assert(mock_submit(&m, VDB_OP_NOP, 0, 0, 0, 1));
+	mock_serve(&m);
+	ck_assert(!m.queue->ops->arm(m.queue));
+	ck_assert_uint_eq(shared->sq_head.value, 5);
+	ck_assert_uint_eq(shared->sq_event.value, 5);
+	ck_assert_uint_eq(shared->cq_tail.value, 5);
+	vdb_guest_reset(&m.g, ALL);
+	mock_serve(&m);
+	ck_assert_uint_eq(shared->sq_head.value, 0);
+	ck_assert_uint_eq(shared->sq_event.value, 0);
+	ck_assert_uint_eq(shared->cq_tail.value, 0);
 }
 END_TEST
 
@@ -449,6 +471,7 @@ int main(void)
 	tcase_add_test(tc, device_made_anew_under_a_running_driver);
 	tcase_add_test(tc, generation_wraps);
 	tcase_add_test(tc, reset_waits_for_requests_in_flight);
+	tcase_add_test(tc, reset_zeroes_the_devices_indices);
 	tcase_add_test(tc, memory_wiped_while_a_reset_waits);
 	tcase_add_test(tc, other_major_is_refused);
 	tcase_add_test(tc, newer_driver_is_served);

@@ -117,6 +117,8 @@ END_TEST
 
 START_TEST(without_event_index)
 {
+	struct vdb__seg segs[128];
+	struct vdb__elem elem;
 	uint32_t i;
 
 	mock_close(&m);
@@ -131,6 +133,13 @@ START_TEST(without_event_index)
 		mock_expect(&m, 1, 0);
 	}
 	ck_assert(!mock_publish(&m));
+	/* A freed slot is no completion. */
+	nop(1);
+	ck_assert(m.queue->ops->ready(m.queue, 0) && mock_take(&m, &elem, segs));
+	ck_assert(!mock_publish(&m));
+	ck_assert_uint_eq(shared->sq_head.value, 21);
+	mock_done(&m, elem.cookie, 0);
+	ck_assert(mock_publish(&m));
 }
 END_TEST
 

@@ -73,6 +73,23 @@ static void expect_error(int32_t error)
 	ck_assert_uint_eq(elem.len, 0);
 }
 
+static void table(vdb_gpa_t gpa, unsigned n, uint32_t len)
+{
+	struct vdb_seg *seg = mock_at(&ram, gpa);
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		seg[i] = (struct vdb_seg){.addr = 0x10000 * i, .len = len + i};
+}
+
+static void prepare_sg(uint8_t op, vdb_gpa_t gpa, unsigned n, uint32_t len)
+{
+	struct vdb_sqe *sqe = prepare(op, gpa, len);
+
+	sqe->flags = VDB_SQE_SG;
+	sqe->segments = (uint16_t)n;
+}
+
 START_TEST(data_has_one_segment)
 {
 	static const uint8_t ops[] = {VDB_OP_READ, VDB_OP_WRITE, VDB_OP_COPY, VDB_OP_FILL,
@@ -100,6 +117,7 @@ START_TEST(others_have_no_segment)
 	static const uint8_t ops[] = {VDB_OP_NOP, VDB_OP_FLUSH, VDB_OP_DISCARD, VDB_OP_WRITE_ZEROES, 8, 127};
 	unsigned i;
 
+	table(TABLE, 1, 512);
 	for (i = 0; i < sizeof(ops); i++) {
 		prepare(ops[i], 0x123, UINT32_MAX);
 		fetch();
@@ -107,7 +125,7 @@ START_TEST(others_have_no_segment)
 		ck_assert_uint_eq(elem.op, ops[i]);
 		ck_assert_uint_eq(elem.nseg, 0);
 		ck_assert_uint_eq(elem.len, UINT32_MAX);
-		prepare(ops[i], TABLE, 0)->flags = VDB_SQE_SG;
+		prepare_sg(ops[i], TABLE, 1, 0);
 		expect_error(-EINVAL);
 	}
 }
@@ -167,23 +185,6 @@ END_TEST
 
 /* ---- Segment tables ---- */
 
-static void table(vdb_gpa_t gpa, unsigned n, uint32_t len)
-{
-	struct vdb_seg *seg = mock_at(&ram, gpa);
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		seg[i] = (struct vdb_seg){.addr = 0x10000 * i, .len = len + i};
-}
-
-static void prepare_sg(uint8_t op, vdb_gpa_t gpa, unsigned n, uint32_t len)
-{
-	struct vdb_sqe *sqe = prepare(op, gpa, len);
-
-	sqe->flags = VDB_SQE_SG;
-	sqe->segments = (uint16_t)n;
-}
-
 START_TEST(sg_gathers)
 {
 	unsigned i;
@@ -217,7 +218,8 @@ START_TEST(sg_limits)
 	expect_error(-E2BIG);
 	prepare_sg(VDB_OP_READ, TABLE, UINT16_MAX, 0);
 	expect_error(-E2BIG);
-	prepare_sg(VDB_OP_READ, TABLE + 4, 1, 0);
+	memcpy(mock_at(&ram, TABLE + 0x804), seg, sizeof(*seg));
+	prepare_sg(VDB_OP_READ, TABLE + 0x804, 1, 0);
 	expect_error(-EINVAL);
 	seg[1].len = 0;
 	prepare_sg(VDB_OP_READ, TABLE, 2, 0);
