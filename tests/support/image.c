@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void image_pattern(void *to, size_t len, unsigned seed)
+{
+	unsigned char *bytes = to;
+
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (unsigned char)(seed + i * 7 + (i >> 8) * 3);
+}
+
+void image_make(char *path, size_t len, unsigned seed)
+{
+	unsigned char *bytes = malloc(len);
+	int fd;
+
+	ck_assert_ptr_nonnull(bytes);
+	image_pattern(bytes, len, seed);
+	(void)snprintf(path, 64, "%s/vdb-image-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, bytes, len), (ssize_t)len);
+	ck_assert_int_eq(close(fd), 0);
+	free(bytes);
+}
+
+void image_check(const char *path, uint64_t offset, const void *bytes, size_t len)
+{
+	unsigned char *now = malloc(len);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	ck_assert_ptr_nonnull(now);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pread(fd, now, len, (off_t)offset), (ssize_t)len);
+	for (size_t i = 0; i < len; i++)
+		ck_assert_msg(now[i] == ((const unsigned char *)bytes)[i], "%s: byte %llu differs", path,
+		              (unsigned long long)offset + i);
+	close(fd);
+	free(now);
+}
+
+uint64_t image_size(const char *path)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(path, &st), 0);
+	return (uint64_t)st.st_size;
+}
