@@ -81,7 +81,8 @@ struct vdb_page_ring {
 
 /* Written by the driver only. */
 struct vdb_ring_driver {
-	uint32_t reset;   /* ask for a reset: the next generation; not 0, not what stands here */
+	uint32_t
+	        reset; /* ask for one, after ready = 0: later than device.generation and than itself; not 0 */
 	uint32_t ready;   /* == device.generation: this line is valid, indices are zero */
 	uint32_t version; /* VDB_ABI_VERSION of the driver */
 	uint32_t reserved0;

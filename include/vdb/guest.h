@@ -249,12 +249,15 @@ static inline uint32_t vdb_guest_reason(const struct vdb_guest *g)
 static inline void vdb_guest_reset(struct vdb_guest *g, uint64_t features)
 {
 	struct vdb_ring_driver *driver = &g->ring->driver;
-	uint32_t now = __atomic_load_n(&driver->reset, __ATOMIC_RELAXED);
-	uint32_t want = vdb_guest_load(&g->ring->device.generation) + 1;
+	uint32_t asked = __atomic_load_n(&driver->reset, __ATOMIC_RELAXED);
+	uint32_t want = vdb_guest_load(&g->ring->device.generation);
 
-	/* The device tells a request by its being different from the one before. */
-	while (want == 0 || want == now)
-		want++;
+	/* Later than what the device has, and than what a driver before us asked for: it may have
+	 * died before its answer came, and that answer is not ours. */
+	if ((int32_t)(asked - want) > 0)
+		want = asked;
+	if (++want == 0)
+		want = 1;
 	g->features = features;
 	g->generation = want;
 	g->phase = VDB_GUEST_ASKED;
@@ -388,6 +391,19 @@ static inline int vdb_guest_submit(struct vdb_guest *g)
 
 /* ---- Completions ---- */
 
+/* Looks for completions: whether there are any. */
+static inline int vdb_guest_look(struct vdb_guest *g)
+{
+	/* Acquire, pairs with the device's release: the entries are in memory. */
+	uint32_t cq_tail = vdb_guest_load(&g->ring->cq_tail.value);
+
+	/* Gone back: the device was made anew, as vdb_guest_poll_ready() will say. */
+	if (cq_tail - g->cq_head > g->cq_mask + 1)
+		cq_tail = g->cq_head;
+	g->cq_tail = cq_tail;
+	return cq_tail != g->cq_head;
+}
+
 /* Takes the next completion: 1, or 0 if there is none. */
 static inline int vdb_guest_reap(struct vdb_guest *g, struct vdb_cqe *out)
 {
@@ -396,9 +412,7 @@ static inline int vdb_guest_reap(struct vdb_guest *g, struct vdb_cqe *out)
 	if (g->cq_head == g->cq_tail) {
 		if (g->phase != VDB_GUEST_READY)
 			return 0;
-		/* Acquire, pairs with the device's release: the entries are in memory. */
-		g->cq_tail = vdb_guest_load(&g->ring->cq_tail.value);
-		if (g->cq_head == g->cq_tail) {
+		if (!vdb_guest_look(g)) {
 			vdb_guest_publish_head(g);
 			return 0;
 		}
@@ -444,8 +458,7 @@ static inline int vdb_guest_arm(struct vdb_guest *g)
 	__atomic_store_n(&g->ring->cq_event.value, g->cq_head, __ATOMIC_RELAXED);
 	/* cq_event is stored, then cq_tail is loaded. The device stores cq_tail, then loads cq_event. */
 	vdb_guest_fence();
-	g->cq_tail = vdb_guest_load(&g->ring->cq_tail.value);
-	return g->cq_tail != g->cq_head || vdb_guest_changed(g);
+	return vdb_guest_look(g) || vdb_guest_changed(g);
 }
 
 /* No more interrupts for completions (with VDB_F_EVENT_IDX; else they come anyway). A hint: one may

@@ -50,7 +50,6 @@ struct vdb__ring {
 	uint32_t cq_head;      /* the driver's, as last read and found good */
 
 	uint32_t generation;
-	uint32_t reset;    /* the driver's reset word that was served last */
 	uint32_t inflight; /* popped and not completed, of every generation */
 	uint64_t accepted; /* features, latched when the driver got ready */
 	bool resetting;    /* a reset waits for inflight 0 */

@@ -96,35 +96,37 @@ void vdb__ring_attach(struct vdb_queue *q, const struct vdb__queue_identity *ide
 		vdb__ring_break(ring, VDB_REASON_MEMORY);
 		return;
 	}
-	ready = vdb__load(&ring->shared->driver.ready);
 	reset = vdb__load_acquire(&ring->shared->driver.reset);
-	/* A driver that waits for a reset has taken `ready` back: it may have asked before we came, and
-	 * is served. Anything else is from before our time. */
-	ring->reset = ready == reset ? reset : 0;
+	ready = vdb__load(&ring->shared->driver.ready);
 	begin(ring, vdb__index_first_generation(ready, reset));
 }
 
 /*
- * A driver that starts over with memory wiped may ask with the very word that was served last,
- * since it cannot know. Then our own line was wiped too, which tells.
+ * A driver that asks has taken `ready` back, and names what it wants; one that was served has
+ * ready == reset == generation; anything else is from before our time. No memory of what was
+ * asked before: a driver may have asked before we came, or have been stopped between two words.
+ *
+ * One that starts over with memory wiped may ask with the very word that was served last, since
+ * it cannot know. Then our own line was wiped too, which tells.
  */
-static bool wants_reset(const struct vdb__ring *ring, uint32_t reset)
+static bool wants_reset(const struct vdb__ring *ring, uint32_t reset, uint32_t ready)
 {
-	return reset != 0 &&
-	       (reset != ring->reset || vdb__load(&ring->shared->device.generation) != ring->generation);
+	return reset != 0 && ready != reset &&
+	       (reset != ring->generation || vdb__load(&ring->shared->device.generation) != ring->generation);
 }
 
 bool vdb__ring_beckons(const struct vdb__ring *ring)
 {
-	const struct vdb_ring_driver *driver;
+	uint32_t reset, ready;
 
 	if (!ring->shared)
 		return false;
-	driver = &ring->shared->driver;
-	if (ring->resetting || wants_reset(ring, vdb__load(&driver->reset)))
+	reset = vdb__load_acquire(&ring->shared->driver.reset);
+	ready = vdb__load(&ring->shared->driver.ready);
+	if (ring->resetting || wants_reset(ring, reset, ready))
 		/* Seen already and waiting: nothing to do before the last completion. */
 		return !ring->resetting || ring->inflight == 0;
-	return ring->base.state == VDB_RING_RESET && vdb__load(&driver->ready) == ring->generation;
+	return ring->base.state == VDB_RING_RESET && ready == ring->generation;
 }
 
 /* Returns whether there is no reset under way (any more). */
@@ -132,18 +134,18 @@ static bool serve_reset(struct vdb__ring *ring, uint32_t inflight)
 {
 	/* Acquire, pairs with the driver's release: it has taken back `ready` before. */
 	uint32_t reset = vdb__load_acquire(&ring->shared->driver.reset);
+	uint32_t ready = vdb__load(&ring->shared->driver.ready);
 
-	if (!ring->resetting && !wants_reset(ring, reset))
+	if (!ring->resetting && !wants_reset(ring, reset, ready))
 		return true;
 	ring->resetting = true;
 	if (inflight != 0 || ring->inflight != 0)
 		return false;
 	ring->resetting = false;
-	ring->reset = reset;
 	ring->base.resets++;
-	/* 0: memory was wiped while we waited. Whoever comes will ask again. */
-	if (reset == 0)
-		reset = vdb__index_first_generation(vdb__load(&ring->shared->driver.ready), reset);
+	/* Not asked for any more: memory was wiped while we waited. Whoever comes will ask again. */
+	if (reset == 0 || reset == ready)
+		reset = vdb__index_first_generation(ready, reset);
 	begin(ring, reset);
 	return true;
 }

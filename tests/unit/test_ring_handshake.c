@@ -180,14 +180,44 @@ END_TEST
 
 START_TEST(device_made_anew_under_a_running_driver)
 {
+	struct vdb_cqe cqe;
+
 	mock_connect(&m, ALL);
+	ck_assert(mock_submit(&m, VDB_OP_NOP, 0, 0, 0, 6));
+	mock_serve(&m);
+	ck_assert_int_eq(vdb_guest_reap(&m.g, &cqe), 1);
 	ck_assert(mock_submit(&m, VDB_OP_NOP, 0, 0, 0, 7));
 	mock_attach(&m);
 	mock_serve(&m);
 	ck_assert_uint_eq(m.queue->state, VDB_RING_RESET);
+	ck_assert_int_eq(vdb_guest_reap(&m.g, &cqe), 0); /* cq_tail went back */
 	ck_assert_int_eq(vdb_guest_arm(&m.g), 1);
 	ck_assert_int_eq(vdb_guest_poll_ready(&m.g), -(int)VDB_REASON_HOST);
 	vdb_guest_reset(&m.g, ALL);
+	mock_serve(&m);
+	ck_assert_int_eq(vdb_guest_poll_ready(&m.g), 0);
+	mock_serve(&m);
+	ck_assert_int_eq(vdb_guest_poll_ready(&m.g), 1);
+}
+END_TEST
+
+/* Drivers that die before the device has looked leave their words; whoever is last is served,
+ * even if it asks for what was standing there when the device came. */
+START_TEST(last_of_several_that_ask_is_served)
+{
+	shared->driver.ready = 2;
+	shared->driver.reset = 2;
+	mock_attach(&m);
+	shared->driver.ready = 0;
+	shared->driver.reset = 3;
+	shared->driver.reset = 2;
+	mock_serve(&m);
+	ck_assert_uint_eq(shared->device.generation, 2);
+	ck_assert_uint_eq(m.queue->state, VDB_RING_RESET);
+	vdb_guest_reset(&m.g, ALL);
+	mock_reboot(&m);
+	vdb_guest_reset(&m.g, ALL);
+	ck_assert_uint_eq(m.g.generation, 4); /* not what the one before it waits for */
 	mock_serve(&m);
 	ck_assert_int_eq(vdb_guest_poll_ready(&m.g), 0);
 	mock_serve(&m);
@@ -469,6 +499,7 @@ int main(void)
 	tcase_add_test(tc, reboot_with_memory_kept);
 	tcase_add_test(tc, reboot_with_memory_wiped);
 	tcase_add_test(tc, device_made_anew_under_a_running_driver);
+	tcase_add_test(tc, last_of_several_that_ask_is_served);
 	tcase_add_test(tc, generation_wraps);
 	tcase_add_test(tc, reset_waits_for_requests_in_flight);
 	tcase_add_test(tc, reset_zeroes_the_devices_indices);

@@ -149,12 +149,17 @@ START_TEST(device_words_scribbled)
 }
 END_TEST
 
-/* A scribbled generation with the old reset word is a wiped memory: one reset, and no more. */
+/* A scribbled generation is nothing to a driver that is served; where `ready` was taken back it is a
+ * wiped memory: one reset, and no more. */
 START_TEST(generation_scribbled)
 {
 	uint64_t resets = m.queue->resets;
 
 	shared->device.generation += 9;
+	mock_serve(&m);
+	ck_assert_uint_eq(m.queue->resets, resets);
+	ck_assert_uint_eq(m.queue->state, VDB_RING_READY);
+	shared->driver.ready = 0;
 	mock_serve(&m);
 	ck_assert_uint_eq(m.queue->resets, resets + 1);
 	mock_serve(&m);
