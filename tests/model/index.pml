@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Free-running indices in a space small enough that they wrap all the time:
+ * SPACE stands for 2^32. A ring of at most SPACE / 2 entries.
+ */
+#define SPACE 4
+#define NEXT(i) (((i) + 1) % SPACE)
+#define DIST(to, from) (((to) + SPACE - (from)) % SPACE)
+
+/* event in [old, new), vdb__event_passed() and vdb_guest's twin of it:
+ * (uint32_t)(new - event - 1) < (uint32_t)(new - old) */
+#define PASSED(event, old, new) (((new) + 2 * SPACE - (event) - 1) % SPACE < DIST(new, old))
