@@ -129,7 +129,7 @@ bool mock_submit(struct mock *m, uint8_t op, vdb_gpa_t addr, uint32_t len, uint6
 
 void mock_expect(struct mock *m, uint64_t user_data, int32_t result)
 {
-	struct vdb_cqe cqe;
+	struct vdb_cqe cqe = {0};
 
 	CHECK(vdb_guest_reap(&m->g, &cqe) == 1);
 	CHECK(cqe.user_data == user_data);

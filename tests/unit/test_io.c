@@ -221,14 +221,14 @@ static void free_op(struct op *op)
 START_TEST(an_io_may_be_freed_when_done)
 {
 	int freed = 0;
-	char buf[64];
+	char buf[64][8];
 
 	for (int i = 0; i < 64; i++) {
 		struct op *op = calloc(1, sizeof(*op));
 
 		op->then = free_op;
 		op->iov[3].iov_base = &freed;
-		transfer(op, VDB_IO_READV, file, buf, sizeof(buf), 0);
+		transfer(op, VDB_IO_READV, file, buf[i], sizeof(buf[i]), 0);
 	}
 	while (freed < 64)
 		test_turn(loop);
@@ -415,7 +415,7 @@ START_TEST(a_small_submission_queue_is_no_limit)
 {
 	struct vdb_loop_config config = test_loop_config();
 	struct op *ops = calloc(1000, sizeof(*ops));
-	char buf[64];
+	static char buf[1000][64];
 	int fds[2];
 
 	test_loop_end(loop);
@@ -425,7 +425,7 @@ START_TEST(a_small_submission_queue_is_no_limit)
 	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
 	for (int i = 0; i < 1000; i++) {
 		if (i % 4)
-			transfer(&ops[i], VDB_IO_READV, file, buf, sizeof(buf), 0);
+			transfer(&ops[i], VDB_IO_READV, file, buf[i], sizeof(buf[i]), 0);
 		else
 			op_on(&ops[i], VDB_IO_POLL, fds[0], POLLIN, 0, 0);
 	}
