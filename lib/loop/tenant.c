@@ -142,8 +142,6 @@ static void requeue(struct vdb_loop *loop, struct vdb_tenant *tenant)
 	vdb__list_remove(&tenant->link);
 	if (!vdb__list_empty(&tenant->ready))
 		vdb__list_append(&loop->active, &tenant->link);
-	else if (tenant->deficit > 0)
-		tenant->deficit = 0;
 }
 
 unsigned vdb__tenants_serve(struct vdb_loop *loop)

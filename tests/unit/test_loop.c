@@ -210,6 +210,7 @@ END_TEST
 START_TEST(a_rung_source_that_leaves_is_not_touched_again)
 {
 	struct fake fake[20] = {0};
+	uint64_t kicks[20];
 
 	for (int round = 0; round < 20; round++) {
 		for (int i = 0; i < 20; i++) {
@@ -223,12 +224,14 @@ START_TEST(a_rung_source_that_leaves_is_not_touched_again)
 			if (round & 2)
 				(void)!vdb_loop_prepare(loop);
 			fake_remove(&fake[i]);
+			kicks[i] = fake[i].kicks;
 			fake_ring(&fake[i]);
 		}
 		for (int i = 0; i < 20; i++) {
 			while (!fake[i].gone)
 				test_turn(loop);
 			ck_assert_int_eq(fake[i].gone, 1);
+			ck_assert_uint_eq(fake[i].kicks, kicks[i]);
 		}
 	}
 }

@@ -271,6 +271,39 @@ START_TEST(members_are_asked_once_and_waited_for)
 }
 END_TEST
 
+struct late {
+	struct vdb__member member;
+	struct pipe_io pipe;
+};
+
+static void late_done(struct vdb_io *io, int64_t result)
+{
+	struct late *late = vdb__container(io, struct late, pipe.io);
+
+	pipe_done(io, result);
+	vdb__loop_part_member(late->pipe.loop, &late->member);
+}
+
+static void late_leave(struct vdb__member *member)
+{
+	struct late *late = vdb__container(member, struct late, member);
+
+	pipe_read(&late->pipe);
+	late->pipe.io.done = late_done;
+}
+
+START_TEST(what_a_leaving_member_waits_for_in_vain_is_cancelled)
+{
+	struct late late = {.pipe.loop = test_loop_new(), .member.leave = late_leave};
+
+	ck_assert_int_eq(pipe2(late.pipe.fds, O_CLOEXEC), 0);
+	vdb__loop_join_member(late.pipe.loop, &late.member);
+	test_loop_end(late.pipe.loop);
+	ck_assert_uint_eq(late.pipe.done, 1);
+	ck_assert_int_eq(late.pipe.result, -ECANCELED);
+}
+END_TEST
+
 static void life(void *arg)
 {
 	struct vdb_loop *loop = test_loop_new();
@@ -372,6 +405,7 @@ int main(void)
 	tcase_add_test(tc, destroy_by_another_thread_with_a_read_pending);
 	tcase_add_test(tc, what_is_in_flight_survives_a_change_of_threads);
 	tcase_add_loop_test(tc, members_are_asked_once_and_waited_for, 0, 2);
+	tcase_add_test(tc, what_a_leaving_member_waits_for_in_vain_is_cancelled);
 	tcase_add_test(tc, a_life_leaves_nothing_behind);
 	tcase_add_test(tc, bad_configs_are_refused);
 	tcase_add_test(tc, a_failed_engine_ends_the_run_with_its_error);
