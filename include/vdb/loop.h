@@ -42,7 +42,8 @@ VDB_MUST_CHECK int vdb_loop_create(const struct vdb_loop_config *config, struct 
 
 /*
  * Frees a loop that is not running. What is still attached is detached first:
- * requests in flight are waited for, posts not yet run get -ECANCELED. Call it
+ * requests in flight are waited for (I/O on pipes, sockets and the like, which may
+ * never end, is cancelled), posts not yet run get -ECANCELED. Call it
  * on the loop's thread, or when that has returned from vdb_loop_run().
  * -EBUSY: it runs. NULL is fine.
  */
@@ -52,12 +53,14 @@ VDB_MUST_CHECK int vdb_loop_destroy(struct vdb_loop *loop);
  * May be called again. -EBUSY: another thread runs it; -EPERM: another thread owns it. */
 VDB_MUST_CHECK int vdb_loop_run(struct vdb_loop *loop);
 
-/* Makes vdb_loop_run() return after its present turn. Any thread, signal-safe. */
+/* Makes vdb_loop_run() return after its present turn; if it does not run, the next one
+ * returns after its first turn. Any thread, signal-safe. */
 void vdb_loop_stop(struct vdb_loop *loop);
 
 /* vdb_loop_run() on a new thread named `name` (NULL = "vdb-loop"), pinned to host CPU
  * `cpu` unless -1, with all signals blocked. vdb_loop_join() stops it and waits
- * (not on the loop's own thread: -EDEADLK); then the loop may be destroyed. */
+ * (not on the loop's own thread: -EDEADLK) and says what the run returned; then the loop
+ * may be destroyed, or started again. */
 VDB_MUST_CHECK int vdb_loop_start(struct vdb_loop *loop, int cpu, const char *name);
 VDB_MUST_CHECK int vdb_loop_join(struct vdb_loop *loop);
 
@@ -85,8 +88,9 @@ int vdb_loop_here(const struct vdb_loop *loop);
 VDB_MUST_CHECK int vdb_loop_post(struct vdb_loop *loop, void (*fn)(void *arg, int status), void *arg);
 
 /* The same, but waits for fn's return value. On the loop's own thread: called at
- * once. Never hold a lock that the loop takes. -ECANCELED: the loop ended. Control
- * threads only; a vCPU's thread uses a gate (vdb/gate.h). */
+ * once. Never hold a lock that the loop takes. -ECANCELED: the loop ended.
+ * -EDEADLK: from another loop's thread. Control threads only; a vCPU's thread uses a
+ * gate (vdb/gate.h). */
 VDB_MUST_CHECK int vdb_loop_call(struct vdb_loop *loop, int (*fn)(void *arg), void *arg);
 
 /* ---- Timers (loop's thread only) ---- */
