@@ -10,7 +10,7 @@
  * Driver:    waits polling or for the interrupt, as it likes, or -DPOLL: polling only.
  * Device:    run by vdb_loop_run(), or -DNESTED: by an embedder's loop with
  *            vdb_loop_step() and vdb_loop_prepare().
- * Sizes:     SQ and CQ entries, default 2 and 2.
+ * Sizes:     SQ and CQ entries, default 2 and 2; INFLIGHT requests at once in the backend.
  * Broken:    -DNO_..., each must be rejected.
  */
 #define WORDS 10
@@ -28,6 +28,10 @@
 #endif
 #ifndef CQ
 #define CQ 2
+#endif
+
+#ifndef INFLIGHT
+#define INFLIGHT SQ
 #endif
 
 #ifdef NO_CQ_LIMIT
@@ -246,11 +250,17 @@ inline pop()
 	}
 }
 
-/* The lane's serve(): pops until empty, or until the budget is spent; publishes once */
+/* is_waiting() of the lane: no request is free, and a completion will bring it back */
+#define WAITING (started + finished >= INFLIGHT)
+
+/* The lane's serve(): pops until empty, or until the budget or the pool is spent; publishes once */
 inline serve()
 {
+	starved = false;
 	do
-	:: if
+	:: atomic { WAITING -> starved = true; break }
+	:: atomic { !WAITING -> skip }
+		if
 		:: sq_head == sq_tail -> look()
 		:: sq_head != sq_tail
 		fi;
@@ -264,15 +274,22 @@ inline serve()
 		fi
 	od;
 	publish();
-	/* put_back() of lib/loop/tenant.c */
-	if
-	:: atomic { LOAD(SQ_TAIL) != sq_head -> state = READY }
-	:: atomic { LOAD(SQ_TAIL) == sq_head -> state = HOT }
-	fi
+	atomic {
+		/* may_go_on() */
+		if
+		:: starved && !WAITING -> starved = false
+		:: else
+		fi;
+		/* put_back() of lib/loop/tenant.c */
+		if
+		:: !WAITING && LOAD(SQ_TAIL) != sq_head -> state = READY
+		:: else -> state = HOT
+		fi
+	}
 }
 
-/* ring_arm(): at the sleep boundary only */
-inline arm()
+/* ring_arm() */
+inline arm_ring()
 {
 #ifndef NO_SQ_EVENT
 	STORE(DEVICE, SQ_EVENT, sq_head);
@@ -290,6 +307,20 @@ inline arm()
 #endif
 }
 
+/* lane_arm() and ring_arm(): at the sleep boundary only */
+inline arm()
+{
+	if
+#ifndef NO_STARVED
+	:: atomic { WAITING -> starved = true; state = IDLE }
+#else
+	:: atomic { WAITING -> state = IDLE }
+#endif
+	:: atomic { !WAITING -> skip }
+		arm_ring()
+	fi
+}
+
 /* vdb__turn(): reap, publish what completed, serve what is ready, look at what is hot */
 inline turn()
 {
@@ -304,11 +335,16 @@ inline turn()
 		od
 	}
 	publish();
+	/* vdb__lane_batch_fn() */
+	if
+	:: atomic { starved && !WAITING -> starved = false; state = READY }
+	:: else
+	fi;
 	if
 	:: state == READY -> serve()
 	:: atomic { state == HOT ->
 		if
-		:: LOAD(SQ_TAIL) != sq_head -> state = READY /* ring_pending(): a poll hit */
+		:: !WAITING && LOAD(SQ_TAIL) != sq_head -> state = READY /* lane_pending(): a poll hit */
 		:: else
 		fi }
 	:: state == IDLE
@@ -321,6 +357,7 @@ proctype device()
 	byte sq_tail, cq_head;   /* the driver's, as last seen */
 	byte cq_tail, cq_staged; /* published; with what complete() has staged */
 	mtype state = READY;
+	bool starved;
 
 	do
 	:: turn(); /* of vdb_loop_run(), or vdb_loop_step() */
