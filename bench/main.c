@@ -118,6 +118,7 @@ void bench_percentiles(const struct bench_options *o, const struct bench_case *c
                        uint64_t *ticks, uint64_t count, const char *what)
 {
 	char name[64], text[160];
+	uint64_t at;
 
 	if (!count)
 		bench_die(BENCH_FAILED, "%s/%s: no sample", o->program, c->name);
@@ -125,8 +126,8 @@ void bench_percentiles(const struct bench_options *o, const struct bench_case *c
 	for (unsigned percent = 50; percent <= 99; percent += 49) {
 		snprintf(name, sizeof(name), "%s%sp%u", figure, *figure ? "-" : "", percent);
 		snprintf(text, sizeof(text), "%s, p%u", what, percent);
-		bench_row(o, c, name, bench_ticks_to_ns((double)ticks[(count - 1) * percent / 100]), "ns",
-		          text);
+		at = (count - 1) * percent / 100;
+		bench_row(o, c, name, bench_ticks_to_ns((double)ticks[at]), "ns", text);
 	}
 }
 
