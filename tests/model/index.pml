@@ -7,6 +7,5 @@
 #define NEXT(i) (((i) + 1) % SPACE)
 #define DIST(to, from) (((to) + SPACE - (from)) % SPACE)
 
-/* event in [old, new), vdb__event_passed() and vdb_guest's twin of it:
- * (uint32_t)(new - event - 1) < (uint32_t)(new - old) */
-#define PASSED(event, old, new) (((new) + 2 * SPACE - (event) - 1) % SPACE < DIST(new, old))
+/* event in [old, new): vdb__index_wants(), vdb_guest_wants() */
+#define PASSED(event, old, new) (DIST(event, old) < DIST(new, old))
