@@ -66,7 +66,9 @@ VDB_MUST_CHECK int vdb_vcpu_stats(const struct vdb_vcpu *vcpu, struct vdb_vcpu_s
  * The whole architectural state (registers, FPU/XSAVE, MSRs, LAPIC, events,
  * debug, MP state) as a blob for a vCPU of this or another VM on the same
  * kind of host. *len: size of buf in, bytes used out; buf NULL asks for the size.
- * -EBUSY: the vCPU runs: pause or stop first. -EINVAL: not such a blob.
+ * -EBUSY: the vCPU runs, or waits at a gate in the middle of an access: pause or stop
+ * first. -ENOSPC: buf is too small. -EINVAL: not such a blob; nothing has changed then,
+ * unless it is KVM that refuses what is in it.
  */
 VDB_MUST_CHECK int vdb_vcpu_save(struct vdb_vcpu *vcpu, void *buf, size_t *len);
 VDB_MUST_CHECK int vdb_vcpu_restore(struct vdb_vcpu *vcpu, const void *buf, size_t len);

@@ -88,11 +88,14 @@ VDB_MUST_CHECK int vdb_vm_create(struct vdb_kvm *kvm, struct vdb_mem *mem, const
  * vCPU's thread to leave, or here if no vCPU runs. On a loop's thread without a
  * worker and with no vCPU running it is -EDEADLK, and nothing happens. NULL vm
  * is fine. Doorbells and irqs of this VM must have been destroyed before: -EBUSY.
+ * -EALREADY: it is being destroyed. -ENOMEM: the worker could not be asked.
  */
 VDB_MUST_CHECK int vdb_vm_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg);
 
-/* Parks every vCPU outside the guest, then done(arg). A vCPU that waits in
- * vdb_vcpu_wait() counts as parked. Nested pauses count. Any thread. */
+/* Parks every vCPU outside the guest, then done(arg): here, if none has to be waited
+ * for. A vCPU that waits in vdb_vcpu_wait() counts as parked. Nested pauses count; a
+ * pause that is resumed, or whose VM is stopped, before all are parked is done, too.
+ * Any thread. */
 VDB_MUST_CHECK int vdb_vm_pause(struct vdb_vm *vm, vdb_done_fn done, void *arg);
 
 /* Undoes one pause. -EINVAL when not paused. Any thread. */
@@ -108,8 +111,9 @@ struct vdb_bus *vdb_vm_pio(struct vdb_vm *vm);
 /* The memory it was created with. Any thread. */
 struct vdb_mem *vdb_vm_mem(struct vdb_vm *vm);
 
-/* KVM's log of what the *guest* wrote. start/stop switch it for all regions;
- * harvest as vdb_mem_dirty_harvest(), for one whole region. Control thread. */
+/* KVM's log of what the *guest* wrote. start/stop switch it for all regions, later
+ * ones included (-EALREADY, -EINVAL: it runs, or does not); harvest as
+ * vdb_mem_dirty_harvest(), for one whole region. Control thread. */
 VDB_MUST_CHECK int vdb_vm_dirty_log_start(struct vdb_vm *vm);
 VDB_MUST_CHECK int vdb_vm_dirty_log_stop(struct vdb_vm *vm);
 VDB_MUST_CHECK int64_t vdb_vm_dirty_log_harvest(struct vdb_vm *vm, vdb_gpa_t gpa, uint64_t len,

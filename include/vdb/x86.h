@@ -18,7 +18,7 @@ struct vdb_x86_regs {
 	uint64_t rip, rflags;
 };
 
-/* -EBUSY while the vCPU runs. Any thread otherwise. */
+/* -EBUSY while the vCPU runs, but for its own event handler. Any thread otherwise. */
 VDB_MUST_CHECK int vdb_x86_get_regs(struct vdb_vcpu *vcpu, struct vdb_x86_regs *regs);
 VDB_MUST_CHECK int vdb_x86_set_regs(struct vdb_vcpu *vcpu, const struct vdb_x86_regs *regs);
 

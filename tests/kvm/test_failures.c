@@ -198,6 +198,30 @@ START_TEST(a_whole_life_leaves_no_fd_and_no_mapping)
 }
 END_TEST
 
+GUEST(spin, "jmp .");
+
+/* Nobody is left to join the thread that closes the VM. */
+static void end_by_the_last_vcpu(void *arg)
+{
+	struct vdb_x86_start start = {.size = sizeof(start), .entry = GUEST_CODE};
+	struct world w = {0};
+
+	(void)arg;
+	must(make_vm(&w));
+	memcpy(ram + GUEST_CODE, guest_spin, (size_t)(guest_spin_end - guest_spin));
+	for (unsigned i = 0; i < 2; i++) {
+		must(vdb_x86_start64(w.vcpu[i], &start));
+		must(vdb_vcpu_start(w.vcpu[i], -1, NULL));
+	}
+	unmake(&w);
+}
+
+START_TEST(a_life_that_its_last_vcpu_ends_leaves_nothing)
+{
+	leak_check(end_by_the_last_vcpu, NULL, 1024 * 1024);
+}
+END_TEST
+
 /* What a failed attempt left does not stand in the way of the next. */
 START_TEST(a_vcpu_that_failed_can_be_made_again)
 {
@@ -223,6 +247,7 @@ int main(void)
 	const TTest *const tests[] = {
 	        every_failing_call_is_an_error_and_leaves_nothing,
 	        a_whole_life_leaves_no_fd_and_no_mapping,
+	        a_life_that_its_last_vcpu_ends_leaves_nothing,
 	        a_vcpu_that_failed_can_be_made_again,
 	        NULL,
 	};

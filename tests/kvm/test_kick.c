@@ -164,21 +164,32 @@ START_TEST(the_kick_signal_is_the_embedders_choice)
 }
 END_TEST
 
-/* Only the kick signal is changed inside KVM_RUN: the thread's other signals work as ever. */
+static void release_guest(int sig)
+{
+	on_signal(sig);
+	f.ram[GUEST_DATA] = 1;
+}
+
+GUEST(until_released, "1: cmpl $0, (%rdi)\n je 1b\n ud2");
+
+/* Only the kick signal is changed inside KVM_RUN: a signal for this thread is handled although the
+ * guest does nothing but wait for it. */
 START_TEST(other_signals_are_handled_while_the_guest_runs)
 {
-	struct sigaction action = {.sa_handler = on_signal}, old;
-	const struct itimerspec soon = {.it_value.tv_nsec = 1000000, .it_interval.tv_nsec = 1000000};
+	struct sigaction action = {.sa_handler = release_guest}, old;
+	const struct itimerspec soon = {.it_value.tv_nsec = 5000000};
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
 	timer_t timer;
 
 	event._sigev_un._tid = gettid();
 	sigaction(SIGUSR1, &action, &old);
 	ck_assert_int_eq(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
-	ck_assert_int_eq(timer_settime(timer, 0, &soon, NULL), 0);
-	while (handled < 3) {
-		LOAD(&f, 0, shortly, 0);
+	for (int i = 1; i <= 3; i++) {
+		f.ram[GUEST_DATA] = 0;
+		LOAD(&f, 0, until_released, GUEST_DATA);
+		ck_assert_int_eq(timer_settime(timer, 0, &soon, NULL), 0);
 		kvm_fixture_run(&f, 0);
+		ck_assert_int_eq(handled, i);
 	}
 	timer_delete(timer);
 	sigaction(SIGUSR1, &old, NULL);

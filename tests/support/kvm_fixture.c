@@ -157,7 +157,7 @@ int kvm_tests_run(const char *name, void (*setup)(void), void (*teardown)(void),
 
 	kvm_fixture_need();
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 120);
 	for (; *tests; tests++)
 		tcase_add_test(tc, *tests);
 	suite_add_tcase(suite, tc);

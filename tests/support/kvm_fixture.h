@@ -61,7 +61,7 @@ void kvm_fixture_load(struct kvm_fixture *f, uint32_t vcpu, const void *code, si
 /* vdb_vcpu_run() on this thread, until the guest's ud2; anything else fails the test. */
 void kvm_fixture_run(struct kvm_fixture *f, uint32_t vcpu);
 
-/* main()'s end: skips without KVM, else runs the suite in fork mode, with a timeout of a minute for
+/* main()'s end: skips without KVM, else runs the suite in fork mode, with a timeout of two minutes for
  * each of `tests`. The checked fixture may be NULL. */
 int kvm_tests_run(const char *name, void (*setup)(void), void (*teardown)(void), const TTest *const *tests);
 
