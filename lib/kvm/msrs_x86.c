@@ -104,10 +104,11 @@ int64_t vdb__msrs_get(struct vdb_vcpu *vcpu, struct kvm_msr_entry **out)
 {
 	struct kvm_msr_list *list = NULL;
 	struct kvm_msr_entry *entries;
-	int64_t n = index_list(vcpu, &list);
+	int err = index_list(vcpu, &list);
+	int64_t n;
 
-	if (n)
-		return n;
+	if (!list)
+		return err;
 	entries = calloc(list->nmsrs + 1, sizeof(*entries));
 	if (entries) {
 		fill_indices(entries, list);

@@ -63,7 +63,7 @@ static void nap_ms(long ms)
 
 static void expect_still(void)
 {
-	uint32_t before[FIXTURE_VCPUS];
+	uint32_t before[FIXTURE_VCPUS] = {0};
 
 	for (uint32_t i = 0; i < f.vcpus; i++)
 		before[i] = counter(i);
@@ -546,7 +546,7 @@ static void act_look(struct vdb_bus_access *access)
 	/* Whoever starts the thread names it, after it has begun. */
 	do
 		pthread_getname_np(pthread_self(), found_name, sizeof(found_name));
-	while (strcmp(found_name, "bell"));
+	while (strcmp(found_name, "bell") != 0);
 	must(vdb_vm_stop(access->vcpu ? f.vm : NULL, count_done, &acted));
 }
 
