@@ -53,19 +53,24 @@ static void on_report(void *ctx, struct vdb_bus_access *access)
 	uint32_t value = 0, i;
 
 	memcpy(&value, access->data, access->len <= sizeof(value) ? access->len : sizeof(value));
-	i = __atomic_load_n(&f->reports, __ATOMIC_RELAXED);
+	/* Several vCPUs at once; who sees the count sees what it counts. */
+	pthread_mutex_lock(&f->lock);
+	i = f->reports;
 	if (i < FIXTURE_REPORTS)
 		f->report[i] = value;
 	__atomic_store_n(&f->reports, i + 1, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&f->lock);
 }
 
 static int on_event(void *arg, const struct vdb_event *event)
 {
 	struct kvm_fixture *f = arg;
 
+	pthread_mutex_lock(&f->lock);
 	f->event = *event;
 	snprintf(f->text, sizeof(f->text), "%s", event->text);
 	f->event.text = f->text;
+	pthread_mutex_unlock(&f->lock);
 	__atomic_fetch_add(&f->events, 1, __ATOMIC_ACQ_REL);
 	return f->on_event ? f->on_event(f, event) : VDB_EVENT_STOP;
 }
@@ -91,6 +96,7 @@ void kvm_fixture_make(struct kvm_fixture *f, const struct vdb_vm_config *config,
 	const struct vdb_bus_ops ops = {.size = sizeof(ops), .write = on_report};
 
 	memset(f, 0, sizeof(*f));
+	pthread_mutex_init(&f->lock, NULL);
 	if (config)
 		own = *config;
 	own.event = on_event;

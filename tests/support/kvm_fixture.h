@@ -15,6 +15,7 @@
 #define VDB_TEST_KVM_FIXTURE_H
 
 #include <check.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <vdb/vdb.h>
@@ -36,7 +37,8 @@ struct kvm_fixture {
 	struct vdb_vm *vm;
 	struct vdb_vcpu *vcpu[FIXTURE_VCPUS];
 	uint32_t vcpus;
-	unsigned char *ram; /* the guest's memory as the host sees it */
+	unsigned char *ram;   /* the guest's memory as the host sees it */
+	pthread_mutex_t lock; /* of what the vCPUs report */
 	uint32_t report[FIXTURE_REPORTS];
 	uint32_t reports;       /* atomic; how many came, the first FIXTURE_REPORTS are kept */
 	struct vdb_event event; /* the last one */
