@@ -187,16 +187,20 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 {
 	struct vdb_lane *lane = lane_of(source);
 	uint64_t spent = 0, requests = lane->source.requests;
-	bool open, busy = true;
+	bool open, worked = false, busy = true;
 
 	lane->visiting = true;
 	vdb__count(&lane->stats.visits, 1);
 	open = open_queue(lane);
+	if (lane->inline_first)
+		worked = work_inline(lane, budget, &spent);
 	while (busy && spent < budget) {
 		busy = open = open && take_one(lane, &spent);
-		if (spent < budget)
-			busy |= work_inline(lane, budget, &spent);
+		if (spent < budget && work_inline(lane, budget, &spent))
+			busy = worked = true;
 	}
+	/* One large request can use up a visit, and the next one the next. */
+	lane->inline_first = !worked;
 	lane->belled = false;
 	lane->visiting = false;
 	requests = lane->source.requests - requests;

@@ -34,12 +34,13 @@ struct vdb_lane {
 	struct vdb__seg *segs;    /* of the request being popped */
 	uint32_t request_cost;
 	uint32_t inflight;
-	uint32_t staged; /* completions not yet published */
-	uint8_t phase;   /* enum vdb__lane_phase */
-	bool visiting;   /* the visit will publish */
-	bool starved;    /* no free request: a completion must make the source ready */
-	bool draining;   /* the queue waits for inflight 0: likewise */
-	bool belled;     /* since the last visit */
+	uint32_t staged;   /* completions not yet published */
+	uint8_t phase;     /* enum vdb__lane_phase */
+	bool visiting;     /* the visit will publish */
+	bool starved;      /* no free request: a completion must make the source ready */
+	bool draining;     /* the queue waits for inflight 0: likewise */
+	bool belled;       /* since the last visit */
+	bool inline_first; /* the last visit had no budget left for it */
 	struct vdb__batch batch;
 
 	int call_fd;

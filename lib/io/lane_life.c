@@ -152,10 +152,13 @@ static void woken(struct vdb__post *post, int status)
 		vdb__lane_refresh(lane);
 		vdb__loop_batch(lane->loop, &lane->batch); /* in case it broke the queue */
 	}
-	if (why & VDB__WAKE_KICK && lane->phase == VDB__LANE_OPEN) {
+	if (lane->phase != VDB__LANE_OPEN)
+		return;
+	if (why & VDB__WAKE_KICK)
 		vdb__lane_source_ops.kicked(&lane->source);
-		vdb__source_ready(&lane->source);
-	}
+	/* For a new map, too: other memory behind the queue was never asked for a doorbell, and the
+	 * VM has it before we do, so one may have come while we saw nothing. */
+	vdb__source_ready(&lane->source);
 }
 
 static void destroy(struct vdb__post *post, int status)
