@@ -74,12 +74,13 @@ static void leave(struct vdb_vcpu *vcpu, const struct signals *signals)
  * KVM_RUN was interrupted, so what the last access left to do in the kernel is
  * done: between two instructions. The exchange pairs with the kicker's, whose
  * request is seen under the lock in vdb__life_turn(); a later kick sets
- * immediate_exit again.
+ * immediate_exit again. The signal may come without immediate_exit: its sender
+ * was between the two, or is a stranger. Left pending, it would bar every entry.
  */
 static bool interrupted(struct vdb_vcpu *vcpu, const struct signals *signals)
 {
-	if (vdb__exchange(&vcpu->run->immediate_exit, (uint8_t)0))
-		drain(signals);
+	(void)vdb__exchange(&vcpu->run->immediate_exit, (uint8_t)0);
+	drain(signals);
 	/* Counted when the kick has been taken: one that comes after is another. */
 	vdb__count(&vcpu->stats.exits_intr, 1);
 	return vdb__life_turn(vcpu);

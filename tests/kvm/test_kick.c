@@ -196,6 +196,31 @@ START_TEST(other_signals_are_handled_while_the_guest_runs)
 }
 END_TEST
 
+/* Sent when immediate_exit has been taken already, or by a stranger: while it is pending,
+ * no KVM_RUN gets into the guest. */
+START_TEST(a_signal_without_a_kick_does_not_stay_pending)
+{
+	sigset_t mask, pending;
+	uint32_t word;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGRTMIN);
+	pthread_sigmask(SIG_BLOCK, &mask, NULL);
+	start_spinning();
+	for (unsigned i = 0; i < 100; i++) {
+		ck_assert_int_eq(kill(getpid(), SIGRTMIN), 0);
+		do {
+			sched_yield();
+			sigpending(&pending);
+		} while (sigismember(&pending, SIGRTMIN));
+	}
+	word = kvm_fixture_word(&f, GUEST_DATA);
+	while (kvm_fixture_word(&f, GUEST_DATA) == word)
+		sched_yield();
+	ck_assert_uint_eq(kvm_fixture_stats(&f, 0).kicks, 0);
+}
+END_TEST
+
 START_TEST(a_kick_signal_that_cannot_be_blocked_is_refused)
 {
 	struct vdb_vm_config config = {.size = sizeof(config), .kick_signal = SIGKILL};
@@ -221,6 +246,7 @@ int main(void)
 	        a_signal_that_was_blocked_stays_blocked_and_not_pending,
 	        the_kick_signal_is_the_embedders_choice,
 	        other_signals_are_handled_while_the_guest_runs,
+	        a_signal_without_a_kick_does_not_stay_pending,
 	        a_kick_signal_that_cannot_be_blocked_is_refused,
 	        NULL,
 	};
