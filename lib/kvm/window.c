@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "kvm/vm.h"
 
+#define PORT_BYTES 4u
+
 static int carve_init(struct vdb__carve *carve, uint64_t base, uint32_t unit, uint32_t count)
 {
 	carve->base = base;
@@ -74,7 +76,7 @@ unsigned char *vdb__window_page(const struct vdb__window *window, vdb_gpa_t gpa)
 static int check(const struct vdb_vm_config *config)
 {
 	uint64_t bytes = 2ull * config->doorbell_pages * VDB_PAGE_SIZE;
-	uint32_t ports_end = config->doorbell_port + 4u * config->doorbell_ports;
+	uint32_t ports_end = config->doorbell_port + PORT_BYTES * config->doorbell_ports;
 
 	if (config->doorbell_gpa % VDB_PAGE_SIZE)
 		return vdb__fail(EINVAL, "doorbell window at %#llx: not page-aligned",
@@ -82,6 +84,8 @@ static int check(const struct vdb_vm_config *config)
 	if (config->doorbell_gpa + bytes < config->doorbell_gpa)
 		return vdb__fail(EINVAL, "doorbell window at %#llx, twice %u pages: beyond the address space",
 		                 (unsigned long long)config->doorbell_gpa, config->doorbell_pages);
+	if (config->doorbell_port % PORT_BYTES)
+		return vdb__fail(EINVAL, "doorbell ports at %#x: not a multiple of 4", config->doorbell_port);
 	if (ports_end > 0x10000)
 		return vdb__fail(EINVAL, "doorbell ports: %u of 4 bytes at %#x end beyond port 0xffff",
 		                 config->doorbell_ports, config->doorbell_port);
@@ -119,7 +123,7 @@ int vdb__window_init(struct vdb_vm *vm)
 	if (!err)
 		err = carve_init(&window->mmio, mmio, VDB_PAGE_SIZE, config->doorbell_pages);
 	if (!err)
-		err = carve_init(&window->ports, config->doorbell_port, 4, config->doorbell_ports);
+		err = carve_init(&window->ports, config->doorbell_port, PORT_BYTES, config->doorbell_ports);
 	if (!err && (vm->kvm->info.features & VDB_KVM_READONLY_MEM))
 		err = map_pages(vm);
 	return err;

@@ -588,7 +588,11 @@ START_TEST(memory_where_the_window_would_be_is_refused)
 	config.doorbell_gpa = 0;
 	config.doorbell_port = 0xfffc;
 	ck_assert_int_eq(vdb_vm_create(f.kvm, f.mem, &config, &vm), -EINVAL);
+	/* A doorbell's address can be named again, and that must be a multiple of 4. */
 	config.doorbell_ports = 1;
+	config.doorbell_port = 0x6001;
+	ck_assert_int_eq(vdb_vm_create(f.kvm, f.mem, &config, &vm), -EINVAL);
+	config.doorbell_port = 0xfffc;
 	must(vdb_vm_create(f.kvm, f.mem, &config, &vm));
 	must(vdb_vm_destroy(vm, NULL, NULL));
 }
