@@ -98,19 +98,31 @@ static void close_vm(struct vdb_vm *vm)
 }
 
 /*
- * Unlocks, then does what has become due. Completions may do anything, destroying the
- * VM included: the caller touches it afterwards only if it has a hold on it.
+ * Unlocks, then completes what has become due. Completions may do anything, destroying
+ * the VM included: the caller touches it afterwards only if it has a hold on it.
  */
 static void settle(struct vdb_vm *vm)
 {
 	struct vdb__life *life = &vm->life;
 	struct vdb__waiter *paused = take_waiters(&life->pause_waiters, !life->active || !life->pauses);
 	struct vdb__waiter *stopped = take_waiters(&life->stop_waiters, !life->runners);
-	bool closing = life->destroying && !life->holds;
 
 	pthread_mutex_unlock(&life->lock);
 	complete(paused);
 	complete(stopped);
+}
+
+/* Unlocks. Whoever drops the last hold closes a VM that is being destroyed: after the
+ * completions, which may use it. */
+static void drop_hold(struct vdb_vm *vm)
+{
+	bool closing;
+
+	settle(vm);
+	pthread_mutex_lock(&vm->life.lock);
+	vm->life.holds--;
+	closing = vm->life.destroying && !vm->life.holds;
+	pthread_mutex_unlock(&vm->life.lock);
 	if (closing)
 		close_vm(vm);
 }
@@ -227,8 +239,7 @@ void vdb__life_leave(struct vdb_vcpu *vcpu)
 	vcpu->turns.claimed = false;
 	vm->life.runners--;
 	vm->life.active--;
-	vm->life.holds--;
-	settle(vm);
+	drop_hold(vm);
 }
 
 /* A vCPU at a gate. */
@@ -283,8 +294,7 @@ void vdb__life_hold(struct vdb_vm *vm)
 void vdb__life_release(struct vdb_vm *vm)
 {
 	pthread_mutex_lock(&vm->life.lock);
-	vm->life.holds--;
-	settle(vm);
+	drop_hold(vm);
 }
 
 /* Parked between two instructions, idle, or on its own thread with nothing under way. */
@@ -324,9 +334,8 @@ void vdb__life_examined(struct vdb_vcpu *vcpu)
 
 	pthread_mutex_lock(&vm->life.lock);
 	vcpu->turns.examined--;
-	vm->life.holds--;
 	pthread_cond_broadcast(&vm->life.turn);
-	settle(vm);
+	drop_hold(vm);
 }
 
 /* ---- Requests ---- */
@@ -398,7 +407,7 @@ static int may_destroy(const struct vdb_vm *vm)
 
 VDB_EXPORT int vdb_vm_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg)
 {
-	bool job;
+	bool job, idle;
 	int err;
 
 	if (!vm) {
@@ -409,7 +418,8 @@ VDB_EXPORT int vdb_vm_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg)
 	pthread_mutex_lock(&vm->life.lock);
 	err = may_destroy(vm);
 	/* Nobody will leave: the job is asked for now, while a refusal still changes nothing. */
-	job = !err && !vm->life.holds && vm->config.worker;
+	idle = !err && !vm->life.holds;
+	job = idle && vm->config.worker;
 	if (job)
 		err = vdb_worker_submit(vm->config.worker, close_job, vm);
 	if (!err) {
@@ -418,9 +428,8 @@ VDB_EXPORT int vdb_vm_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg)
 		vm->life.destroyed_arg = arg;
 		begin_stop(vm);
 	}
-	if (err || job)
-		pthread_mutex_unlock(&vm->life.lock);
-	else
-		settle(vm);
+	pthread_mutex_unlock(&vm->life.lock);
+	if (idle && !job)
+		vdb__vm_close(vm);
 	return err;
 }

@@ -112,10 +112,13 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* A thread of an earlier run has nothing left to do but end. */
-static void join_earlier(struct vdb_vcpu *vcpu)
+void vdb__vcpu_join(struct vdb_vcpu *vcpu)
 {
-	if (vcpu->started)
+	if (!vcpu->started)
+		return;
+	if (pthread_equal(vcpu->starter, pthread_self()))
+		pthread_detach(vcpu->starter);
+	else
 		pthread_join(vcpu->starter, NULL);
 	vcpu->started = false;
 }
@@ -132,7 +135,7 @@ VDB_EXPORT int vdb_vcpu_start(struct vdb_vcpu *vcpu, int cpu, const char *name)
 	/* The new thread may run, be destroyed, and take the VM along before its id is
 	 * stored: the VM is held until that is done. */
 	vdb__life_hold(vm);
-	join_earlier(vcpu);
+	vdb__vcpu_join(vcpu);
 	err = vdb__thread_start(&vcpu->starter, name ? name : own, cpu, thread_main, vcpu);
 	vcpu->started = !err;
 	if (err)

@@ -110,17 +110,8 @@ static void join_threads(struct vdb_vm *vm)
 {
 	struct vdb__list *l;
 
-	for (l = vm->life.vcpus.next; l != &vm->life.vcpus; l = l->next) {
-		struct vdb_vcpu *vcpu = vdb__container(l, struct vdb_vcpu, link);
-
-		if (!vcpu->started)
-			continue;
-		/* The last one to leave closes the VM, and cannot wait for itself. */
-		if (pthread_equal(vcpu->starter, pthread_self()))
-			pthread_detach(vcpu->starter);
-		else
-			pthread_join(vcpu->starter, NULL);
-	}
+	for (l = vm->life.vcpus.next; l != &vm->life.vcpus; l = l->next)
+		vdb__vcpu_join(vdb__container(l, struct vdb_vcpu, link));
 }
 
 /*

@@ -51,6 +51,10 @@ struct vdb_vcpu {
 /* Frees everything: no vCPU runs and none will. Joins the library's threads, except the calling one. */
 void vdb__vm_close(struct vdb_vm *vm);
 
+/* Waits for the library's thread of an earlier run, which has at most completions left to call; one
+ * of those may be what calls this: then it ends by itself. */
+void vdb__vcpu_join(struct vdb_vcpu *vcpu);
+
 /* Frees a vCPU that no thread uses. */
 void vdb__vcpu_free(struct vdb_vcpu *vcpu);
 

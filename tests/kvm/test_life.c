@@ -10,6 +10,7 @@
 
 #include "base/thread.h"
 #include "kvm_fixture.h"
+#include "leak.h"
 
 #define PORT_ACT 0x20u
 
@@ -333,6 +334,35 @@ START_TEST(destroy_completes_what_is_pending)
 }
 END_TEST
 
+static uint32_t holding, let_go;
+
+static int hold_in_event(struct kvm_fixture *fixture, const struct vdb_event *event)
+{
+	(void)fixture;
+	(void)event;
+	count_done(&holding);
+	wait_for32(&let_go, 1);
+	return VDB_EVENT_STOP;
+}
+
+/* Who paused knows nothing of the destroy: completions may use the VM until destroy's own. */
+START_TEST(a_pauses_completion_may_resume_a_vm_that_is_being_destroyed)
+{
+	gone = true;
+	f.on_event = hold_in_event;
+	LOAD(&f, 0, fault, 0);
+	must(vdb_vcpu_start(f.vcpu[0], -1, NULL));
+	wait_for32(&holding, 1);
+	must(vdb_vm_pause(f.vm, resume_here, f.vm));
+	must(vdb_vm_stop(f.vm, count_done, &let_go));
+	must(vdb_vm_destroy(f.vm, count_done, &acted));
+	ck_assert_uint_eq(let_go, 0);
+	count_done(&let_go);
+	wait_for32(&acted, 1);
+	ck_assert_uint_eq(let_go, 2);
+}
+END_TEST
+
 START_TEST(destroy_runs_on_the_worker)
 {
 	struct vdb_vm_config config = {.size = sizeof(config)};
@@ -598,6 +628,51 @@ START_TEST(a_vcpu_can_be_started_again)
 }
 END_TEST
 
+#define AGAIN 12u
+
+static uint32_t restarts;
+
+static int hold_each_time(struct kvm_fixture *fixture, const struct vdb_event *event)
+{
+	(void)fixture;
+	(void)event;
+	count_done(&holding);
+	wait_for32(&let_go, holding);
+	return VDB_EVENT_STOP;
+}
+
+/* On the very thread whose run has just ended. */
+static void start_again(void *arg)
+{
+	must(vdb_vm_resume(f.vm));
+	LOAD(&f, 0, fault, 0);
+	must(vdb_vcpu_start(f.vcpu[0], -1, NULL));
+	count_done(arg);
+}
+
+START_TEST(a_pauses_completion_may_start_the_vcpu_again)
+{
+	int lines = 0, before = 0;
+
+	f.on_event = hold_each_time;
+	LOAD(&f, 0, fault, 0);
+	must(vdb_vcpu_start(f.vcpu[0], -1, NULL));
+	for (uint32_t i = 1; i <= AGAIN; i++) {
+		wait_for32(&holding, i);
+		if (i == 4)
+			(void)leak_mapped(&before);
+		must(vdb_vm_pause(f.vm, start_again, &restarts));
+		count_done(&let_go);
+		wait_for32(&restarts, i);
+	}
+	wait_for32(&holding, AGAIN + 1);
+	nap_ms(20); /* the last but one is ending */
+	(void)leak_mapped(&lines);
+	ck_assert_int_lt(lines, before + (int)AGAIN - 4);
+	count_done(&let_go);
+}
+END_TEST
+
 START_TEST(a_paused_vcpu_can_be_examined)
 {
 	struct vdb_x86_regs regs;
@@ -643,6 +718,7 @@ int main(void)
 	        a_pauses_completion_may_destroy_the_vm,
 	        a_stops_completion_may_destroy_the_vm,
 	        destroy_completes_what_is_pending,
+	        a_pauses_completion_may_resume_a_vm_that_is_being_destroyed,
 	        destroy_runs_on_the_worker,
 	        destroy_of_an_idle_vm_is_refused_on_a_loop,
 	        destroy_of_an_idle_vm_on_a_loop_needs_a_worker,
@@ -655,6 +731,7 @@ int main(void)
 	        what_runs_already_is_busy,
 	        a_cpu_that_does_not_exist_is_refused,
 	        a_vcpu_can_be_started_again,
+	        a_pauses_completion_may_start_the_vcpu_again,
 	        a_paused_vcpu_can_be_examined,
 	        null_is_fine,
 	        NULL,
