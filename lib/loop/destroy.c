@@ -54,43 +54,30 @@ static bool working(const struct vdb_loop *loop)
 	       !vdb__list_empty(&loop->done) || removing(loop);
 }
 
-static int one_turn(struct vdb_loop *loop)
+/* Whoever joined in this turn is asked before the sleep. An engine that failed says so
+ * each time, and naps: what its I/O threads have still comes back, and members leave. */
+static void one_turn(struct vdb_loop *loop)
 {
 	bool idle;
 
 	vdb__turn(loop);
+	ask_to_leave(loop);
 	vdb__store(&loop->stop, 0);
 	idle = vdb__loop_settle(loop);
-	return loop->engine->ops->enter(loop->engine, idle && (peopled(loop) || working(loop)));
+	(void)loop->engine->ops->enter(loop->engine, idle && (peopled(loop) || working(loop)));
 }
 
 /* Members first: their requests are completed, not cut off, but for those that nobody may
- * ever complete. What is left then belongs to nobody and is cancelled. */
-static int wind_up(struct vdb_loop *loop)
+ * ever complete. What is left then belongs to nobody and is cancelled; its callbacks may
+ * bring members, too. */
+static void wind_up(struct vdb_loop *loop)
 {
-	int err = 0;
-
 	vdb__ios_cancel(loop, false);
-	while (!err && peopled(loop)) {
-		ask_to_leave(loop);
-		err = one_turn(loop);
-	}
-	if (!err)
-		vdb__ios_cancel(loop, true);
-	while (!err && working(loop))
-		err = one_turn(loop);
-	return err;
-}
-
-/* The engine failed: the kernel's part cannot be waited for, all the rest can be. */
-static void abandon(struct vdb_loop *loop, int err)
-{
-	struct vdb__list *entry;
-
-	vdb__list_splice(&loop->inflight, &loop->backlog);
-	while ((entry = vdb__list_pop(&loop->inflight)))
-		vdb__io_done_later(loop, vdb__io_of(vdb__container(entry, struct vdb__io, link)), err);
-	vdb__ios_done(loop);
+	while (peopled(loop))
+		one_turn(loop);
+	vdb__ios_cancel(loop, true);
+	while (peopled(loop) || working(loop))
+		one_turn(loop);
 }
 
 static void cancel_posts(struct vdb_loop *loop)
@@ -115,9 +102,7 @@ VDB_EXPORT int vdb_loop_destroy(struct vdb_loop *loop)
 	if (err)
 		return err;
 	loop->closing = true;
-	err = wind_up(loop);
-	if (err)
-		abandon(loop, err);
+	wind_up(loop);
 	cancel_posts(loop);
 	while (vdb__load_acquire(&loop->guests))
 		sched_yield();

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -304,6 +305,40 @@ START_TEST(what_a_leaving_member_waits_for_in_vain_is_cancelled)
 }
 END_TEST
 
+struct joiner {
+	struct vdb_io io;
+	struct member member;
+};
+
+static void join_late(struct vdb_io *io, int64_t result)
+{
+	struct joiner *joiner = vdb__container(io, struct joiner, io);
+
+	ck_assert_int_eq(result, -ECANCELED);
+	fake_add(joiner->member.loop, &joiner->member.fake, NULL, 1);
+	vdb__loop_join_member(joiner->member.loop, &joiner->member.member);
+}
+
+/* As a lane does that was posted to the loop just before the end. */
+START_TEST(a_member_that_joins_at_the_end_is_asked_too)
+{
+	struct joiner joiner = {.io = {.op = VDB_IO_POLL, .mode = POLLIN, .done = join_late}};
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	joiner.io.fd = fds[0];
+	joiner.member.loop = test_loop_new();
+	joiner.member.member.leave = leave;
+	vdb_io_submit(joiner.member.loop, &joiner.io);
+	test_settle(joiner.member.loop);
+	test_loop_end(joiner.member.loop);
+	ck_assert_int_eq(joiner.member.asked, 1);
+	ck_assert_int_eq(joiner.member.parted, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 static void life(void *arg)
 {
 	struct vdb_loop *loop = test_loop_new();
@@ -406,6 +441,7 @@ int main(void)
 	tcase_add_test(tc, what_is_in_flight_survives_a_change_of_threads);
 	tcase_add_loop_test(tc, members_are_asked_once_and_waited_for, 0, 2);
 	tcase_add_test(tc, what_a_leaving_member_waits_for_in_vain_is_cancelled);
+	tcase_add_test(tc, a_member_that_joins_at_the_end_is_asked_too);
 	tcase_add_test(tc, a_life_leaves_nothing_behind);
 	tcase_add_test(tc, bad_configs_are_refused);
 	tcase_add_test(tc, a_failed_engine_ends_the_run_with_its_error);
