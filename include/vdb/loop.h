@@ -110,7 +110,8 @@ void vdb_timer_destroy(struct vdb_timer *timer);
 
 /*
  * A tenant is what the loop is fair between: a VM, usually. Each turn a tenant
- * with work may be served one quantum, in bytes plus request_cost per request;
+ * with work may be served one quantum, in bytes plus request_cost per request and
+ * 256 per segment after its first;
  * what it overdraws counts against its next turn. Destroy drops the caller's
  * reference; lanes hold their own. Any thread.
  */

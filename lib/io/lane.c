@@ -14,6 +14,10 @@
  */
 #define SLICE (64u * 1024)
 
+/* What each further segment of a request counts for, and a slice at least, in bytes: a thousand of one byte
+ * each are work, too. */
+#define SEGMENT_COST 256u
+
 static struct vdb_lane *lane_of(struct vdb__source *source)
 {
 	return (struct vdb_lane *)source;
@@ -157,6 +161,7 @@ static bool open_queue(struct vdb_lane *lane)
 static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 {
 	struct vdb__elem elem;
+	uint64_t bytes;
 
 	if (vdb__list_empty(&lane->free)) {
 		lane->starved = true;
@@ -168,25 +173,31 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	if (!lane->belled)
 		vdb__count(&lane->stats.poll_hits, 1);
 	lane->belled = true; /* once a visit */
+	bytes = vdb__request_start(lane, &elem, lane->segs);
 	lane->source.requests++;
-	*spent += lane->request_cost + vdb__request_start(lane, &elem, lane->segs);
+	lane->source.bytes += bytes;
+	*spent += lane->request_cost + bytes;
+	if (elem.nseg > 1)
+		*spent += (elem.nseg - 1) * (uint64_t)SEGMENT_COST;
 	return true;
 }
 
 static bool work_inline(struct vdb_lane *lane, uint64_t budget, uint64_t *spent)
 {
-	uint64_t left = budget - *spent;
+	uint64_t left = budget - *spent, bytes;
 
 	if (vdb__list_empty(&lane->inlined))
 		return false;
-	*spent += vdb__request_slice(lane, left < SLICE ? left : SLICE);
+	bytes = vdb__request_slice(lane, left < SLICE ? left : SLICE);
+	lane->source.bytes += bytes;
+	*spent += bytes > SEGMENT_COST ? bytes : SEGMENT_COST;
 	return true;
 }
 
 static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 {
 	struct vdb_lane *lane = lane_of(source);
-	uint64_t spent = 0, requests = lane->source.requests;
+	uint64_t spent = 0;
 	bool open, worked = false, busy = true;
 
 	lane->visiting = true;
@@ -203,8 +214,6 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 	lane->inline_first = !worked;
 	lane->belled = false;
 	lane->visiting = false;
-	requests = lane->source.requests - requests;
-	lane->source.bytes += spent - requests * lane->request_cost;
 	vdb__store(&lane->stats.inflight, lane->inflight);
 	vdb__lane_publish(lane);
 	if (may_go_on(lane))

@@ -140,6 +140,28 @@ START_TEST(overlapping_copy_harms_nobody_else)
 }
 END_TEST
 
+/* A thousand pieces of a byte are no cheap request. */
+START_TEST(pieces_are_paid_for)
+{
+	struct vdb_seg *segs = calloc(1024, sizeof(*segs));
+	unsigned turns = 0;
+
+	setup_with(null_backend());
+	for (unsigned i = 0; i < 1024; i++)
+		segs[i] = (struct vdb_seg){(4 << 20) + i * 2, 1, 0};
+	for (unsigned i = 0; i < 8; i++)
+		rig_submit_sg(&guest, VDB_OP_FILL, RIG_DATA, segs, 1024, i, i);
+	for (uint64_t done = 0; rig_stats(&guest).completions < 8; turns++) {
+		rig_turns(&rig, 1);
+		ck_assert_uint_le(rig_stats(&guest).completions - done, 2);
+		done = rig_stats(&guest).completions;
+	}
+	ck_assert_uint_ge(turns, 7);
+	free(segs);
+	teardown();
+}
+END_TEST
+
 /* ---- An embedder's step() ---- */
 
 static int64_t answer;
@@ -224,6 +246,7 @@ int main(void)
 	tcase_add_test(tc, inline_requests_end_in_order);
 	tcase_add_test(tc, memory_may_lie_in_several_regions);
 	tcase_add_test(tc, overlapping_copy_harms_nobody_else);
+	tcase_add_test(tc, pieces_are_paid_for);
 	tcase_add_test(tc, steps_are_never_longer_than_a_quantum);
 	tcase_add_test(tc, a_failing_step_fails_the_request);
 	tcase_add_test(tc, inline_without_a_step_fails);

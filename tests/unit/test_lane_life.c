@@ -4,6 +4,7 @@
 /* How lanes come and go: with requests in flight, under a loop that ends, from other threads. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -176,6 +177,24 @@ START_TEST(loop_end_waits_for_what_is_in_flight)
 	ck_assert_int_eq(done, 1);
 	vdb_backend_destroy(backend);
 	close_guest();
+}
+END_TEST
+
+/* A backend's mistake: said at once where assertions are on, harmless where they are not. */
+START_TEST(completing_twice_is_an_error)
+{
+	struct vdb_req *req;
+
+	setup_slow();
+	ck_assert(mock_submit(&guest.m, VDB_OP_READ, RIG_DATA, 512, 0, 1));
+	RIG_UNTIL(&rig, hold.n == 1);
+	req = hold.reqs[0];
+	rig_hold_end(&hold, 512, 0);
+	vdb_req_complete(req, 512);
+#ifdef NDEBUG
+	ck_assert_uint_eq(rig_stats(&guest).inflight, 0);
+	abort();
+#endif
 }
 END_TEST
 
@@ -414,6 +433,7 @@ int main(void)
 	tcase_add_test(tc, loop_ends_before_it_ever_ran);
 	tcase_add_test(tc, loop_ends_while_a_lane_is_destroyed);
 	tcase_add_test(tc, loop_end_waits_for_what_is_in_flight);
+	tcase_add_test_raise_signal(tc, completing_twice_is_an_error, SIGABRT);
 	tcase_add_test(tc, complete_from_within_start);
 	tcase_add_test(tc, complete_from_another_thread);
 	tcase_add_test(tc, lanes_come_and_go_while_the_loop_runs);
