@@ -53,6 +53,7 @@ static inline struct vdb_io *vdb__io_of(struct vdb__io *own)
 struct vdb__engine {
 	const struct vdb__engine_ops *ops;
 	struct vdb_loop *loop;
+	bool blind; /* what arrives may not show in ready(): it is to be waited for, not looked for */
 };
 
 struct vdb__engine_ops {
@@ -81,6 +82,8 @@ struct vdb__engine_ops {
 	unsigned (*reap)(struct vdb__engine *engine);
 	/* Something has arrived? Memory is looked at, nothing else. */
 	bool (*ready)(const struct vdb__engine *engine);
+	/* Something is queued that only the next enter() starts? */
+	bool (*queued)(const struct vdb__engine *engine);
 };
 
 int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out);

@@ -307,6 +307,11 @@ static bool epoll_ready(const struct vdb__engine *engine)
 	return epoll_of(engine)->count || epoll_of(engine)->failed;
 }
 
+static bool epoll_queued(const struct vdb__engine *engine)
+{
+	return !vdb__list_empty(&engine->loop->backlog);
+}
+
 /* ---- Which thread: any ---- */
 
 static int epoll_bind(struct vdb__engine *engine)
@@ -350,6 +355,7 @@ static const struct vdb__engine_ops epoll_ops = {
         .enter = epoll_enter,
         .reap = epoll_reap,
         .ready = epoll_ready,
+        .queued = epoll_queued,
 };
 
 int vdb__epoll_create(struct vdb_loop *loop, struct vdb__engine **out)

@@ -106,6 +106,9 @@ static int submit(struct uring *u, unsigned wait)
 	else
 		return 0;
 	vdb__count(&u->engine.loop->stats.enters, 1);
+	/* IORING_SQ_TASKRUN may outlive its work (Linux 6.18 leaves it set when more comes while it runs what
+	 * is left of more than 20) until there is other work. Waiting does not go by it. */
+	u->engine.blind = !io_uring_cq_ready(&u->ring) && kernel_flags(u) & IORING_SQ_TASKRUN;
 	return ret;
 }
 
@@ -488,7 +491,13 @@ static bool uring_ready(const struct vdb__engine *engine)
 {
 	struct uring *u = uring_of(engine);
 
-	return u->failed || io_uring_cq_ready(&u->ring) || kernel_flags(u);
+	return u->failed || io_uring_cq_ready(&u->ring) ||
+	       kernel_flags(u) & (engine->blind ? IORING_SQ_CQ_OVERFLOW : ~0u);
+}
+
+static bool uring_queued(const struct vdb__engine *engine)
+{
+	return !uring_of(engine)->failed && io_uring_sq_ready(&uring_of(engine)->ring);
 }
 
 /* ---- Which thread ---- */
@@ -563,6 +572,7 @@ static const struct vdb__engine_ops uring_ops = {
         .enter = uring_enter,
         .reap = uring_reap,
         .ready = uring_ready,
+        .queued = uring_queued,
 };
 
 /* ---- Creation ---- */

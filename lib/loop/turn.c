@@ -88,8 +88,13 @@ static bool may_sleep(struct vdb_loop *loop)
 {
 	if (!vdb__loop_idle(loop) || loop->engine->ops->ready(loop->engine))
 		return false;
-	if (loop->poll_ns && !vdb__list_empty(&loop->hot) && spin(loop))
-		return false;
+	if (loop->poll_ns && !vdb__list_empty(&loop->hot)) {
+		/* What is queued would wait all the while. */
+		if (loop->engine->ops->queued(loop->engine))
+			return false;
+		if (!loop->engine->blind && spin(loop))
+			return false;
+	}
 	return vdb__loop_arm(loop) && vdb__loop_idle(loop);
 }
 

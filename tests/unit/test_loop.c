@@ -4,8 +4,11 @@
 /* Turns: doorbells, hot and cold sources, batches, tenants' counters. */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 #include <vdb/error.h>
+#include <vdb/io.h>
 
 #include "base/thread.h"
 #include "run.h"
@@ -151,6 +154,49 @@ START_TEST(polling_finds_work_without_a_bell)
 	ck_assert_uint_eq(fake.arms, 0);
 	ck_assert_uint_eq(test_loop_stats(loop).poll_hits, 1);
 	remove_now(&fake);
+}
+END_TEST
+
+static struct vdb_io one_read;
+
+static void read_done(struct vdb_io *io, int64_t result)
+{
+	(void)io;
+	ck_assert_int_eq(result, 4);
+	vdb_loop_stop(loop);
+}
+
+static void submit_read(struct fake *fake)
+{
+	if (fake->serves == 1)
+		vdb_io_submit(loop, &one_read);
+}
+
+/* The kernel is to have it first. */
+START_TEST(polling_does_not_hold_back_what_is_queued)
+{
+	struct vdb_loop_config config = test_loop_config();
+	struct fake fake = {.on_serve = submit_read};
+	char data[4];
+	struct iovec iov = {data, sizeof(data)};
+
+	if (config.engine == VDB_ENGINE_EPOLL)
+		config.pool_threads = 0; /* else a thread has it at once */
+	test_loop_end(loop);
+	config.poll_ns = 2000000000;
+	ck_assert_int_eq(vdb_loop_create(&config, &loop), 0);
+	/* It is in the page cache, so the read is done when it is begun. */
+	one_read = (struct vdb_io){.op = VDB_IO_READV,
+	                           .fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+	                           .iov = &iov,
+	                           .niov = 1,
+	                           .done = read_done};
+	ck_assert_int_ge(one_read.fd, 0);
+	fake_add(loop, &fake, NULL, 1);
+	ck_assert_int_eq(vdb_loop_run(loop), 0);
+	ck_assert_uint_lt(fake.looks, 100);
+	remove_now(&fake);
+	close(one_read.fd);
 }
 END_TEST
 
@@ -350,6 +396,7 @@ int main(void)
 	tcase_add_test(tc, hot_work_is_found_by_looking);
 	tcase_add_test(tc, an_empty_source_is_not_looked_at_for_ever);
 	tcase_add_test(tc, polling_finds_work_without_a_bell);
+	tcase_add_test(tc, polling_does_not_hold_back_what_is_queued);
 	tcase_add_test(tc, a_source_without_a_bell_is_made_ready_by_hand);
 	tcase_add_test(tc, a_source_may_ask_to_be_served_again_while_served);
 	tcase_add_test(tc, a_source_may_leave_while_served);
