@@ -205,6 +205,29 @@ START_TEST(stop_ends_a_paused_vm)
 }
 END_TEST
 
+/* A processor that waits for its SIPI, and one that waits for an interrupt: both sleep inside KVM_RUN. */
+START_TEST(pause_and_stop_reach_vcpus_that_sleep_in_the_kernel)
+{
+	const struct vdb_x86_start start = {
+	        .size = sizeof(start), .flags = VDB_X86_KERNEL, .entry = GUEST_CODE, .tables = GUEST_TABLES};
+	uint32_t paused = 0, stopped = 0;
+
+	memcpy(f.ram + GUEST_CODE, "\xf4\xeb\xfd", 3); /* 1: hlt; jmp 1b */
+	must(vdb_x86_start64(f.vcpu[0], &start));
+	for (uint32_t i = 0; i < f.vcpus; i++)
+		must(vdb_vcpu_start(f.vcpu[i], -1, NULL));
+	nap_ms(10);
+	for (unsigned i = 1; i <= 3; i++) {
+		must(vdb_vm_pause(f.vm, count_done, &paused));
+		wait_for32(&paused, i);
+		must(vdb_vm_resume(f.vm));
+	}
+	must(vdb_vm_stop(f.vm, count_done, &stopped));
+	wait_for32(&stopped, 1);
+	ck_assert_uint_eq(f.events, 0);
+}
+END_TEST
+
 /* What the handler of PORT_ACT does. */
 static void (*act)(struct vdb_bus_access *access);
 
@@ -711,6 +734,7 @@ int main(void)
 	        pauses_and_kicks_from_many_threads_all_complete_once,
 	        stop_ends_every_run_now_and_later,
 	        stop_ends_a_paused_vm,
+	        pause_and_stop_reach_vcpus_that_sleep_in_the_kernel,
 	        a_bus_handler_may_stop_the_vm,
 	        a_bus_handler_may_destroy_the_vm,
 	        the_callers_run_returns_when_the_vm_is_destroyed,
