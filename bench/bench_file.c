@@ -75,8 +75,11 @@ static struct vdb_backend *open_backend(const struct bench_case *c, const char *
 	                                 .flags = VDB_FILE_READONLY |
 	                                          (c->kind == DIRECT ? VDB_FILE_DIRECT : 0)};
 	struct vdb_backend *backend;
+	int err = vdb_backend_file(&config, &backend);
 
-	bench_must(vdb_backend_file(&config, &backend));
+	if (err == -EINVAL && c->kind == DIRECT)
+		bench_die(BENCH_SKIPPED, "%s; name a -f FILE on a disk", vdb_errmsg());
+	bench_must(err);
 	return backend;
 }
 
