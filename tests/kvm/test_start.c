@@ -7,9 +7,16 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "kvm_fixture.h"
 #include "kvm_lives.h"
 #include "leak.h"
+
+#ifdef VDB__TSAN
+#define TSAN true
+#else
+#define TSAN false
+#endif
 
 static struct kvm_fixture f;
 
@@ -133,7 +140,9 @@ START_TEST(a_pauses_completion_may_start_the_vcpu_again)
 	wait_for32(&holding, AGAIN + 1);
 	nap_ms(20); /* the last but one is ending */
 	(void)leak_mapped(&lines);
-	ck_assert_int_lt(lines, before + (int)AGAIN - 4);
+	/* ThreadSanitizer keeps maps for each thread that there was, and reports leaked ones itself. */
+	if (!TSAN)
+		ck_assert_int_lt(lines, before + (int)AGAIN - 4);
 	count_done(&let_go);
 }
 END_TEST
