@@ -148,24 +148,29 @@ static bool ring_publish(struct vdb_queue *q)
 	return interrupt;
 }
 
-static bool ring_arm(struct vdb_queue *q)
+/* sq_event is stored, sq_tail is loaded: pairs with vdb_guest_submit(). */
+static inline void arm_fence(void)
 {
-	struct vdb__ring *ring = vdb__ring(q);
-	bool pending;
-
-	if (q->state == VDB_RING_READY && ring->shared)
-		vdb__store(&ring->shared->sq_event.value, ring->sq_head);
-		/* sq_event is stored, sq_tail is loaded: pairs with vdb_guest_submit(). */
 #ifdef VDB__BREAK_DEVICE_FENCE
 	/* Only for the test that shows what the fence is for. */
 	__asm__ __volatile__("" ::: "memory");
 #else
 	vdb__fence_full();
 #endif
+}
+
+static bool ring_arm(struct vdb_queue *q)
+{
+	struct vdb__ring *ring = vdb__ring(q);
+	bool pending;
+
+	if (q->state != VDB_RING_READY || !ring->shared)
+		return ring_pending(q); /* handshakes ring without being asked */
+	vdb__store(&ring->shared->sq_event.value, ring->sq_head);
+	arm_fence();
 	pending = ring_pending(q);
 	/* Last: marking has a fence of its own, which must not do the work of ours. */
-	if (q->state == VDB_RING_READY && ring->shared)
-		vdb__view_mark(&q->view, ring->gpa, sizeof(struct vdb_ring));
+	vdb__view_mark(&q->view, ring->gpa, sizeof(struct vdb_ring));
 	return pending;
 }
 
