@@ -20,7 +20,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("fairness");
 
-	tcase_set_timeout(tc, 280);
 	tcase_add_test(tc, demand_does_not_buy_service);
-	return test_run("fairness_lanes", tc);
+	return test_run_within("fairness_lanes", tc, 280);
 }

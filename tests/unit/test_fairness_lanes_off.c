@@ -18,7 +18,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("fairness_off");
 
-	tcase_set_timeout(tc, 100);
 	tcase_add_test(tc, fairness_comes_from_the_deficit);
-	return test_run("fairness_lanes_off", tc);
+	return test_run_within("fairness_lanes_off", tc, 100);
 }

@@ -427,7 +427,8 @@ START_TEST(a_full_disk)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("none", dir, "tmpfs", 0, "size=256k")) {
-		rmdir(dir); /* not root: the script has shown the same */
+		rmdir(dir);
+		test_skipped_part("a disk that is full", "no file system may be mounted here (not root?)");
 		return;
 	}
 	(void)snprintf(image, sizeof(image), "%s/image", dir);
@@ -455,7 +456,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("faults");
 
-	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, short_reads_are_finished);
 	tcase_add_test(tc, short_writes_are_finished);
 	tcase_add_test(tc, no_progress_is_an_error);

@@ -134,7 +134,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("flush_loops");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, flushes_of_several_loops);
 	tcase_add_test(tc, failures_are_everybodys);
 	return test_run("flush_loops", tc);

@@ -23,7 +23,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("flush_noop");
 
-	tcase_set_timeout(tc, 100);
 	tcase_add_test(tc, a_flush_that_does_nothing_is_noticed);
-	return test_run("flush_noop", tc);
+	return test_run_within("flush_noop", tc, 100);
 }

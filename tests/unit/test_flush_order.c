@@ -20,7 +20,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("flush_order");
 
-	tcase_set_timeout(tc, 100);
 	tcase_add_test(tc, a_flush_is_published_after_its_fdatasync);
-	return test_run("flush_order", tc);
+	return test_run_within("flush_order", tc, 100);
 }

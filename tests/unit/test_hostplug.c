@@ -323,7 +323,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("hostplug");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, removal_waits_for_the_kernel);
 	tcase_add_test(tc, removal_does_not_wait_for_an_idle_lane);
 	tcase_add_test(tc, removal_waits_for_inline_work);

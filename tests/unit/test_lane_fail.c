@@ -150,7 +150,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("lane_fail");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, making_a_lane);
 	tcase_add_test(tc, a_lane_that_cannot_attach_says_so);
 	tcase_add_test(tc, no_memory_for_many_pieces);
