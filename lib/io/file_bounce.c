@@ -21,6 +21,7 @@ struct bounce {
 	struct vdb__cursor at;
 	struct iovec buffer; /* iov_len: of this piece */
 	uint32_t io_align;
+	uint32_t size; /* of the buffer */
 };
 _Static_assert(sizeof(struct bounce) <= sizeof(((struct vdb_req *)0)->scratch), "scratch");
 
@@ -50,7 +51,7 @@ static void go_on(struct vdb_req *req)
 	struct bounce *b = bounce_of(req);
 	uint64_t left = req->len - b->done;
 
-	b->buffer.iov_len = left < BOUNCE ? left : BOUNCE;
+	b->buffer.iov_len = left < b->size ? left : b->size;
 	if (req->op == VDB_OP_WRITE)
 		move(req, b->at, b->buffer.iov_base, b->buffer.iov_len);
 	else if (req->op == VDB_OP_WRITE_ZEROES)
@@ -93,15 +94,17 @@ static void bounce_done(struct vdb_io *io, int64_t result)
 int vdb__file_bounce(struct vdb__file *file, struct vdb_req *req)
 {
 	uint32_t align = file->io_align > PAGE ? file->io_align : PAGE;
-	uint32_t size = align > BOUNCE ? align : BOUNCE;
 	struct bounce *b = bounce_of(req);
 
-	*b = (struct bounce){.io_align = file->flags & VDB_FILE_DIRECT ? file->io_align : 1};
-	b->buffer.iov_base = aligned_alloc(align, size);
+	*b = (struct bounce){
+	        .io_align = file->flags & VDB_FILE_DIRECT ? file->io_align : 1,
+	        .size = align > BOUNCE ? align : BOUNCE,
+	};
+	b->buffer.iov_base = aligned_alloc(align, b->size);
 	if (!b->buffer.iov_base)
 		return -ENOMEM;
 	if (req->op == VDB_OP_WRITE_ZEROES)
-		memset(b->buffer.iov_base, 0, size);
+		memset(b->buffer.iov_base, 0, b->size);
 	req->io = (struct vdb_io){
 	        .op = req->op == VDB_OP_READ ? VDB_IO_READV : VDB_IO_WRITEV,
 	        .fd = file->fd,
