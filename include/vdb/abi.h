@@ -166,6 +166,7 @@ struct vdb_seg {
  *   EOPNOTSUPP  this device does not serve the op
  *   EROFS       the backend is read-only
  *   ENOMEM      the host is short of memory: try again
+ *   ECANCELED   the device is going away; a part of COPY, FILL and others may be done
  *   EIO, ENOSPC and others: what the backend met
  */
 struct vdb_cqe {

@@ -52,7 +52,9 @@ struct vdb_backend_ops {
 	 * it works off in later turns); for what is INLINE, as it is worked on. */
 	int (*start)(void *ctx, struct vdb_req *req);
 	/* For VDB_REQ_INLINE: work on 1..max bytes; return how many, or -errno. Done, with
-	 * a good result, when the returns add up to req->len. NULL if not used. */
+	 * a good result, when the returns add up to req->len. NULL if not used. May be the last
+	 * at any time: the request is -ECANCELED when its lane is destroyed or its ring reset
+	 * meanwhile, so keep in scratch what needs no end. */
 	int64_t (*step)(void *ctx, struct vdb_req *req, uint64_t max);
 	/* After the last lane has let go. NULL: nothing to do. */
 	void (*destroy)(void *ctx);
@@ -108,9 +110,10 @@ struct vdb_file_config {
 /*
  * An image file or block device of fixed size. FLUSH: fdatasync has succeeded; after
  * it failed once every later FLUSH fails too, since the page cache may be clean
- * but lost. DISCARD is advice: 0 also where the file cannot. WRITE_ZEROES:
- * fallocate, or zeroes written. -EISDIR, -EINVAL: empty or not a multiple of the
- * block size, not fit for O_DIRECT; or what open() said.
+ * but lost. Lanes of several loops may share one: each FLUSH waits for the one before it,
+ * so all of these loops must run, or be destroyed. DISCARD is advice: 0 also where the file cannot.
+ * WRITE_ZEROES: fallocate, or zeroes written. -EISDIR, -EINVAL: empty or not a multiple of the block size,
+ * not fit for O_DIRECT; or what open() said.
  */
 VDB_MUST_CHECK int vdb_backend_file(const struct vdb_file_config *config, struct vdb_backend **out);
 

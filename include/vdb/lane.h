@@ -21,7 +21,10 @@ struct vdb_lane_config {
 	uint32_t size;
 	int32_t kick_fd; /* eventfd, duplicated, never read; -1 or 0 = none, see vdb_lane_kick() */
 	int32_t call_fd; /* eventfd, duplicated, made O_NONBLOCK; written 1 to interrupt; -1 or 0 = none */
-	uint32_t max_inflight;      /* requests that the backend has at once; 0 = 128 */
+	/* Requests that the backend has at once; 0 = 128. Each that has more than 4 pieces takes
+	 * up to 27 KiB (24 bytes a piece, by the ring's max_segments), kept for later ones
+	 * until the lane is destroyed. */
+	uint32_t max_inflight;
 	void (*trigger)(void *arg); /* instead of call_fd; loop's thread */
 	void *trigger_arg;
 	struct vdb_tenant *tenant; /* NULL: one of its own */
@@ -42,8 +45,11 @@ VDB_MUST_CHECK int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queu
 /*
  * Takes no more requests; when those in flight are complete (and their completions
  * published) frees lane and queue and calls done(arg) (may be NULL) on the
- * loop's thread. Any thread. NULL is fine. When the loop was destroyed first, the
- * lane has let go of everything already: it is freed and done called here.
+ * loop's thread. What the loop itself works on (COPY, FILL, VDB_REQ_INLINE) is not gone
+ * on with, here as in a reset by the guest: it ends with -ECANCELED. Any thread. NULL is
+ * fine. When the loop was destroyed first, the lane has let go of everything already: it
+ * is freed and done called here. Not while vdb_loop_destroy() runs on another thread:
+ * before or after it, as the caller orders.
  */
 void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg);
 

@@ -26,7 +26,7 @@ static struct vdb_lane *lane_of(struct vdb__source *source)
 /* Not now, but when a completion says so: looking at the queue meanwhile would be spinning. */
 static bool is_waiting(const struct vdb_lane *lane)
 {
-	return lane->draining || vdb__list_empty(&lane->free);
+	return (lane->shut && lane->inflight) || vdb__list_empty(&lane->free);
 }
 
 static bool lane_pending(struct vdb__source *source)
@@ -44,12 +44,9 @@ static bool lane_arm(struct vdb__source *source)
 
 	if (!vdb__list_empty(&lane->inlined))
 		return true;
-	if (is_waiting(lane)) {
-		/* The queue stays unarmed, so a completion must bring us back. The last visit does not
-		 * know that it starved if its budget and the pool ended with the same request. */
-		lane->starved = true;
+	lane->waits = is_waiting(lane);
+	if (lane->waits)
 		return false;
-	}
 	return lane->phase == VDB__LANE_OPEN && lane->queue->ops->arm(lane->queue);
 }
 
@@ -80,17 +77,16 @@ static void interrupt(struct vdb_lane *lane)
 
 static void watch_state(struct vdb_lane *lane)
 {
-	uint32_t state = lane->queue->state;
+	const struct vdb_queue *queue = lane->queue;
 
-	vdb__store(&lane->stats.resets, lane->queue->resets);
-	if (state == lane->stats.state)
+	vdb__store(&lane->stats.resets, queue->resets);
+	vdb__store(&lane->stats.state, queue->state);
+	/* By count: between two looks it may have been reset, and be broken again. */
+	if (queue->breaks == lane->stats.broken)
 		return;
-	vdb__store(&lane->stats.state, state);
-	if (state != VDB_RING_BROKEN)
-		return;
-	vdb__count(&lane->stats.broken, 1);
+	vdb__store(&lane->stats.broken, queue->breaks);
 	if (lane->broken)
-		lane->broken(lane->broken_arg, lane->queue->reason);
+		lane->broken(lane->broken_arg, queue->reason);
 }
 
 void vdb__lane_publish(struct vdb_lane *lane)
@@ -114,13 +110,6 @@ void vdb__lane_completed(struct vdb_lane *lane)
 		vdb__loop_batch(lane->loop, &lane->batch);
 }
 
-static bool may_go_on(const struct vdb_lane *lane)
-{
-	if (lane->draining)
-		return lane->inflight == 0;
-	return lane->starved && !vdb__list_empty(&lane->free);
-}
-
 void vdb__lane_batch_fn(struct vdb__batch *batch)
 {
 	struct vdb_lane *lane = vdb__container(batch, struct vdb_lane, batch);
@@ -128,8 +117,7 @@ void vdb__lane_batch_fn(struct vdb__batch *batch)
 	vdb__lane_publish(lane);
 	if (lane->phase == VDB__LANE_CLOSING) {
 		vdb__lane_drained(lane);
-	} else if (lane->phase == VDB__LANE_OPEN && may_go_on(lane)) {
-		lane->draining = lane->starved = false;
+	} else if (lane->phase == VDB__LANE_OPEN && lane->waits && !is_waiting(lane)) {
 		vdb__source_ready(&lane->source);
 	}
 }
@@ -144,18 +132,14 @@ void vdb__lane_refresh(struct vdb_lane *lane)
 
 static bool open_queue(struct vdb_lane *lane)
 {
-	bool open;
-
-	lane->draining = lane->starved = false;
 	if (lane->phase != VDB__LANE_OPEN)
 		return false;
 	/* A reset wipes the queue: what was completed before it must be out. */
 	if (lane->staged)
 		vdb__lane_publish(lane);
 	vdb__lane_refresh(lane);
-	open = lane->queue->ops->ready(lane->queue, lane->inflight);
-	lane->draining = !open && lane->inflight;
-	return open;
+	lane->shut = !lane->queue->ops->ready(lane->queue, lane->inflight);
+	return !lane->shut;
 }
 
 static bool take_one(struct vdb_lane *lane, uint64_t *spent)
@@ -163,11 +147,7 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	struct vdb__elem elem;
 	uint64_t bytes;
 
-	if (vdb__list_empty(&lane->free)) {
-		lane->starved = true;
-		return false;
-	}
-	if (!lane->queue->ops->pop(lane->queue, &elem, lane->segs))
+	if (vdb__list_empty(&lane->free) || !lane->queue->ops->pop(lane->queue, &elem, lane->segs))
 		return false;
 	vdb__count(&lane->stats.requests, 1);
 	if (!lane->belled)
@@ -201,6 +181,7 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 	bool open, worked = false, busy = true;
 
 	lane->visiting = true;
+	lane->waits = false;
 	vdb__count(&lane->stats.visits, 1);
 	open = open_queue(lane);
 	if (lane->inline_first)
@@ -216,8 +197,6 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 	lane->visiting = false;
 	vdb__store(&lane->stats.inflight, lane->inflight);
 	vdb__lane_publish(lane);
-	if (may_go_on(lane))
-		lane->draining = lane->starved = false; /* the loop is about to look at us again */
 	if (lane->phase == VDB__LANE_CLOSING)
 		vdb__loop_batch(lane->loop, &lane->batch);
 	return spent;

@@ -37,8 +37,8 @@ struct vdb_lane {
 	uint32_t staged;   /* completions not yet published */
 	uint8_t phase;     /* enum vdb__lane_phase */
 	bool visiting;     /* the visit will publish */
-	bool starved;      /* no free request: a completion must make the source ready */
-	bool draining;     /* the queue waits for inflight 0: likewise */
+	bool shut;         /* the queue was not open at the last visit: it resets, or is broken */
+	bool waits;        /* the source sleeps unarmed: a completion must make it ready */
 	bool belled;       /* since the last visit */
 	bool inline_first; /* the last visit had no budget left for it */
 	struct vdb__batch batch;
@@ -75,6 +75,12 @@ struct vdb_lane {
 static inline struct vdb__request *vdb__request_of(struct vdb__list *link)
 {
 	return vdb__container(link, struct vdb__request, link);
+}
+
+/* Requests of this lane are still wanted: neither it nor its queue waits for their end. */
+static inline bool vdb__lane_serves(const struct vdb_lane *lane)
+{
+	return lane->phase == VDB__LANE_OPEN && !lane->shut;
 }
 
 /* ---- lane.c: service ---- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a request gets going: checked, mapped, handed to who does it. */
+#include <assert.h>
 #include <errno.h>
 
 #include "io/lane.h"
@@ -64,9 +65,12 @@ static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 	r->state = VDB__REQ_STARTED;
 	r->touched = true;
 	rc = backend->ops.start(backend->ctx, &r->pub);
-	switch (rc) {
-	case VDB_REQ_PENDING: /* may be complete already, and another request by now */
+	if (rc == VDB_REQ_PENDING) /* may be complete already */
 		return cost;
+	assert(r->state == VDB__REQ_STARTED && "completed by start(), which did not return PENDING");
+	if (r->state != VDB__REQ_STARTED)
+		return cost;
+	switch (rc) {
 	case VDB_REQ_INLINE:
 		slice_later(lane, r);
 		return 0;
@@ -101,8 +105,7 @@ uint64_t vdb__request_start(struct vdb_lane *lane, const struct vdb__elem *elem,
 	}
 	if (!vdb__is_memop(r->pub.op))
 		return hand_over(lane, r);
-	r->touched = true;
-	slice_later(lane, r);
+	slice_later(lane, r); /* never `touched`: what has been is `done`, and marked */
 	return 0;
 }
 
@@ -128,8 +131,12 @@ static int64_t step(struct vdb_lane *lane, struct vdb__request *r, uint64_t max)
 uint64_t vdb__request_slice(struct vdb_lane *lane, uint64_t max)
 {
 	struct vdb__request *r = vdb__request_of(lane->inlined.next);
-	int64_t n = r->pub.len ? step(lane, r, max) : 0;
+	int64_t n = 0;
 
+	if (!vdb__lane_serves(lane))
+		n = -ECANCELED; /* the whole could take hours, and somebody waits for the end */
+	else if (r->pub.len)
+		n = step(lane, r, max);
 	if (n > 0) {
 		/* Bit by bit: marking gigabytes at the end would hold the loop. */
 		if (r->host_writes)

@@ -77,8 +77,9 @@ struct vdb_queue {
 	uint32_t max_segments;
 	uint32_t max_len;
 	uint32_t state;  /* VDB_RING_* */
-	uint32_t reason; /* VDB_REASON_* */
+	uint32_t reason; /* VDB_REASON_* of the last break */
 	uint64_t resets; /* completed */
+	uint64_t breaks; /* times it became BROKEN */
 };
 
 #endif

@@ -42,7 +42,6 @@ static void write_state(struct vdb__ring *ring, uint32_t state, uint32_t reason)
 	struct vdb_ring_device *device;
 
 	ring->base.state = state;
-	ring->base.reason = reason;
 	ring->changed = true;
 	if (!ring->shared)
 		return;
@@ -56,8 +55,11 @@ static void write_state(struct vdb__ring *ring, uint32_t state, uint32_t reason)
 /* What is staged is dropped: its driver is stopped, or has asked for it. */
 void vdb__ring_break(struct vdb__ring *ring, uint32_t reason)
 {
-	if (ring->base.state != VDB_RING_BROKEN)
-		write_state(ring, VDB_RING_BROKEN, reason);
+	if (ring->base.state == VDB_RING_BROKEN)
+		return;
+	ring->base.reason = reason;
+	ring->base.breaks++;
+	write_state(ring, VDB_RING_BROKEN, reason);
 }
 
 /* The device's line and indices as they are at the beginning of a generation. */

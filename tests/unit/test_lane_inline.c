@@ -77,6 +77,72 @@ START_TEST(huge_fill_beside_a_bystander)
 }
 END_TEST
 
+/* ---- Nobody waits for it ---- */
+
+static void submit_lots_of_work(void)
+{
+	for (unsigned i = 0; i < 32; i++)
+		submit_huge_fill(i);
+	RIG_UNTIL(&rig, rig_stats(&guest).inflight == 32); /* a thousand segments are a turn's work */
+}
+
+START_TEST(a_reset_ends_inline_work)
+{
+	setup_with(null_backend());
+	submit_lots_of_work();
+	vdb_guest_reset(&guest.m.g, 0);
+	for (unsigned i = 0; i < 8 && !vdb_guest_poll_ready(&guest.m.g); i++)
+		rig_turns(&rig, 1);
+	ck_assert_int_eq(vdb_guest_poll_ready(&guest.m.g), 1);
+	ck_assert_uint_eq(rig_stats(&guest).inflight, 0);
+	ck_assert_uint_eq(rig_stats(&guest).errors, 32);
+	ck_assert_int_eq(rig_do(&guest, VDB_OP_READ, RIG_DATA, 512, 0), 512);
+	teardown();
+}
+END_TEST
+
+static void note(void *arg)
+{
+	++*(int *)arg;
+}
+
+static void close_guests(void)
+{
+	for (unsigned i = 0; i < 32; i++)
+		mock_expect(&guest.m, 1, -ECANCELED);
+	mock_close(&guest.m);
+	mock_ram_close(&guest.ram);
+	mock_close(&bystander.m);
+	mock_ram_close(&bystander.ram);
+	vdb_backend_destroy(backend);
+}
+
+START_TEST(destroying_the_lane_ends_inline_work)
+{
+	int done = 0;
+
+	setup_with(null_backend());
+	submit_lots_of_work();
+	vdb_lane_destroy(guest.lane, note, &done);
+	vdb_lane_destroy(bystander.lane, note, &done);
+	rig_turns(&rig, 8);
+	ck_assert_int_eq(done, 2);
+	close_guests();
+	rig_close(&rig);
+}
+END_TEST
+
+START_TEST(destroying_the_loop_ends_inline_work)
+{
+	setup_with(null_backend());
+	submit_lots_of_work();
+	rig_close(&rig);
+	vdb_lane_destroy(guest.lane, NULL, NULL);
+	vdb_lane_destroy(bystander.lane, NULL, NULL);
+	close_guests();
+}
+END_TEST
+
 /* The guest's own other requests overtake it. */
 START_TEST(huge_fill_does_not_block_its_own_ring)
 {
@@ -240,8 +306,10 @@ int main(void)
 {
 	TCase *tc = tcase_create("inline");
 
-	tcase_set_timeout(tc, 100);
 	tcase_add_test(tc, huge_fill_beside_a_bystander);
+	tcase_add_test(tc, a_reset_ends_inline_work);
+	tcase_add_test(tc, destroying_the_lane_ends_inline_work);
+	tcase_add_test(tc, destroying_the_loop_ends_inline_work);
 	tcase_add_test(tc, huge_fill_does_not_block_its_own_ring);
 	tcase_add_test(tc, inline_requests_end_in_order);
 	tcase_add_test(tc, memory_may_lie_in_several_regions);
@@ -250,5 +318,5 @@ int main(void)
 	tcase_add_test(tc, steps_are_never_longer_than_a_quantum);
 	tcase_add_test(tc, a_failing_step_fails_the_request);
 	tcase_add_test(tc, inline_without_a_step_fails);
-	return test_run("lane_inline", tc);
+	return test_run_within("lane_inline", tc, 100);
 }

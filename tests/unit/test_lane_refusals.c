@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <vdb/error.h>
 
+#include "io/lane.h"
 #include "rig.h"
 #include "run.h"
 
@@ -220,6 +221,50 @@ START_TEST(index_jump_stops_the_ring_until_reset)
 }
 END_TEST
 
+/* A driver whose reset and next mistake fall into one visit: it sees the generation, and is ready, while the
+ * device still looks. */
+static const struct vdb__queue_ops *ring_ops;
+
+static bool ready_at_once(struct vdb_queue *q, uint32_t inflight)
+{
+	struct vdb_ring *ring = rig_at(&guest, RIG_RING);
+	bool open = ring_ops->ready(q, inflight);
+
+	if (q->state != VDB_RING_RESET)
+		return open;
+	ring->driver.version = ~0u;
+	ring->driver.ready = ring->device.generation;
+	return ring_ops->ready(q, inflight);
+}
+
+START_TEST(broken_twice_between_two_looks)
+{
+	struct vdb_queue *queue;
+	struct vdb__queue_ops quick;
+	struct vdb_ring *ring;
+
+	setup();
+	queue = guest.lane->queue;
+	ring_ops = queue->ops;
+	quick = *ring_ops;
+	quick.ready = ready_at_once;
+	queue->ops = &quick;
+	ring = rig_at(&guest, RIG_RING);
+	ring->sq_tail.value += 1000;
+	vdb_guest_ring_bell(&guest.m.g);
+	RIG_UNTIL(&rig, guest.broken);
+	ck_assert_uint_eq(guest.broken, VDB_REASON_SQ_INDEX);
+	guest.broken = 0;
+	vdb_guest_reset(&guest.m.g, 0);
+	rig_turns(&rig, 5);
+	ck_assert_uint_eq(rig_stats(&guest).resets, 2);
+	ck_assert_uint_eq(rig_stats(&guest).broken, 2);
+	ck_assert_uint_eq(guest.broken, VDB_REASON_VERSION);
+	queue->ops = ring_ops;
+	teardown();
+}
+END_TEST
+
 /* Broken with requests in flight: they end, nothing of them is published, a reset works. */
 START_TEST(broken_with_requests_in_flight)
 {
@@ -266,6 +311,7 @@ int main(void)
 	tcase_add_test(tc, read_only_backend_is_not_written);
 	tcase_add_test(tc, too_many_pieces);
 	tcase_add_test(tc, index_jump_stops_the_ring_until_reset);
+	tcase_add_test(tc, broken_twice_between_two_looks);
 	tcase_add_test(tc, broken_with_requests_in_flight);
 	return test_run("lane_refusals", tc);
 }
