@@ -29,7 +29,7 @@
 #define vdb__store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 #define vdb__fetch_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
-#define vdb__fetch_or(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELEASE)
+#define vdb__fetch_or(p, v) __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
 #define vdb__exchange(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 
 /* References: taking one orders nothing, the last drop sees all that others did. */

@@ -178,6 +178,7 @@ static void destroy(struct vdb__post *post, int status)
 /* One post at a time, however many wake it. */
 static void wake(struct vdb_lane *lane, uint32_t why)
 {
+	/* Acquire, pairs with the exchange in woken(): the loop has let go of the post. */
 	if (!vdb__fetch_or(&lane->wake, why))
 		vdb__loop_post(lane->loop, &lane->wake_post);
 }
