@@ -22,7 +22,14 @@ enum {
 	VDB_IO_POLL = 5,      /* one shot: result is the revents; mode = poll events */
 };
 
-/* One host operation. The caller's; it and `iov` must stay until `done`. */
+/*
+ * One host operation. The caller's; it, `iov` and the memory that `iov` names must stay
+ * until `done`. The kernel is through with them then, but for one case: when the io_uring
+ * has failed for good (vdb_loop_run() and vdb_loop_step() return that -errno), every
+ * operation that was in flight gets the same -errno as its result while the kernel still
+ * drops them, and a read may still write into its memory a while later. Nobody
+ * tells when that is over: do not use such memory for anything else.
+ */
 struct vdb_io {
 	uint32_t op; /* VDB_IO_* */
 	int32_t fd;

@@ -45,7 +45,9 @@ VDB_MUST_CHECK int vdb_loop_create(const struct vdb_loop_config *config, struct 
  * requests in flight are waited for (I/O on pipes, sockets and the like, which may
  * never end, is cancelled), posts not yet run get -ECANCELED. Call it
  * on the loop's thread, or when that has returned from vdb_loop_run().
- * -EBUSY: it runs. NULL is fine.
+ * -EBUSY: it runs. -EPERM: another thread was the last to step or prepare it, and
+ * left I/O in flight that only that thread can finish (io_uring): destroy it there; nothing
+ * has happened. NULL is fine.
  */
 VDB_MUST_CHECK int vdb_loop_destroy(struct vdb_loop *loop);
 
@@ -59,8 +61,9 @@ void vdb_loop_stop(struct vdb_loop *loop);
 
 /* vdb_loop_run() on a new thread named `name` (NULL = "vdb-loop"), pinned to host CPU
  * `cpu` unless -1, with all signals blocked. vdb_loop_join() stops it and waits
- * (not on the loop's own thread: -EDEADLK) and says what the run returned; then the loop
- * may be destroyed, or started again. */
+ * (not on the loop's own thread: -EDEADLK; -EINVAL: not started) and says what the run
+ * returned; then the loop may be destroyed, or started again. One thread at a time: join
+ * after start has returned, and one join for each start. */
 VDB_MUST_CHECK int vdb_loop_start(struct vdb_loop *loop, int cpu, const char *name);
 VDB_MUST_CHECK int vdb_loop_join(struct vdb_loop *loop);
 

@@ -22,6 +22,7 @@ struct vdb__watch {
 	int fd;                /* -1: nothing to watch */
 	uint32_t errors;       /* in a row */
 	bool armed, closing;
+	bool before; /* armed in the engine that another is to replace */
 	void (*rang)(struct vdb__watch *watch);
 	struct vdb__source *source;
 	void (*gone)(struct vdb__source *source);

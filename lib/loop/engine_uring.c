@@ -26,7 +26,7 @@ enum {
 	IO_CANCEL = 1,      /* cancelled by its owner */
 	IO_SENT = 2,        /* in the SQ or in the kernel */
 	IO_WAITING = 4,     /* a poll stands for it, since it gave EAGAIN */
-	IO_UNCANCELLED = 8, /* the cancellation found no room */
+	IO_UNCANCELLED = 8, /* the cancellation has yet to be sent */
 };
 
 #define MAX_TRANSFER 0x7ffff000u
@@ -437,9 +437,9 @@ static void io_event(struct uring *u, struct vdb_io *io, int res)
 	struct vdb__io *own = vdb__io_own(io);
 
 	u->inflight--;
-	own->flags &= (uint16_t)~IO_SENT;
 	if (own->flags & IO_UNCANCELLED)
 		u->uncancelled--;
+	own->flags &= (uint16_t) ~(IO_SENT | IO_UNCANCELLED);
 	if (again(u, io, res))
 		return;
 	if (own->flags & IO_CANCEL && (res == -EINTR || res == -EAGAIN || own->flags & IO_WAITING))
@@ -525,7 +525,8 @@ static unsigned uring_inflight(const struct vdb__engine *engine)
 }
 
 /* Cancelled here, what is in flight goes to the backlog (again()). What cannot be cancelled
- * ends by itself, and is reported. */
+ * ends by itself, and is reported. Each cancellation is sent when it finds room, while what
+ * has arrived is reaped: a full CQ would take no more. */
 static int uring_park(struct vdb__engine *engine)
 {
 	struct uring *u = uring_of(engine);
@@ -533,10 +534,9 @@ static int uring_park(struct vdb__engine *engine)
 	int err = 0;
 
 	u->parked = true;
-	for (entry = list->next; entry != list && !u->failed; entry = entry->next) {
-		while (!send_cancel(u, vdb__io_of(vdb__container(entry, struct vdb__io, link))) && !err)
-			err = uring_enter(engine, true);
-	}
+	u->uncancelled = 0;
+	for (entry = list->next; entry != list; entry = entry->next, u->uncancelled++)
+		vdb__container(entry, struct vdb__io, link)->flags |= IO_UNCANCELLED;
 	while (!err && u->inflight) {
 		err = uring_enter(engine, true);
 		vdb__loop_reap(engine->loop);

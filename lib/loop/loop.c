@@ -76,32 +76,62 @@ static int engine_create(struct vdb_loop *loop)
 /* The loop's own two; after a change of engine, all of them. */
 static int watch_all(struct vdb_loop *loop)
 {
-	struct vdb__list *entry = loop->watches.next, *next;
+	struct vdb__list *entry;
 	int err = 0;
 
-	for (; entry != &loop->watches && !err; entry = next) {
+	for (entry = loop->watches.next; entry != &loop->watches; entry = entry->next) {
 		struct vdb__watch *watch = vdb__container(entry, struct vdb__watch, all);
 
-		next = entry->next;
-		if (watch->closing && watch->armed) /* else it is gone already */
-			vdb__watch_gone(watch);
 		if (watch->closing || watch->fd < 0)
 			continue;
+		watch->before = watch->armed;
 		watch->armed = false;
 		vdb__list_remove(&watch->link);
-		err = loop->engine->ops->watch(loop->engine, watch);
+		if (!err)
+			err = loop->engine->ops->watch(loop->engine, watch);
 	}
 	return err;
+}
+
+/* The old engine, which has never let go of those that it had armed, arms the rest again. */
+static void watch_again(struct vdb_loop *loop)
+{
+	struct vdb__list *entry;
+
+	for (entry = loop->watches.next; entry != &loop->watches; entry = entry->next) {
+		struct vdb__watch *watch = vdb__container(entry, struct vdb__watch, all);
+
+		if (watch->closing || watch->fd < 0)
+			continue;
+		vdb__list_remove(&watch->link);
+		watch->armed = watch->before;
+		if (!watch->armed) /* should that fail, the engine has, and says so */
+			(void)loop->engine->ops->watch(loop->engine, watch);
+	}
+}
+
+/* Those that the old engine was to report as gone: it never will. (It still has a list of some.) */
+static void let_go(struct vdb_loop *loop)
+{
+	struct vdb__list *entry;
+
+	for (entry = loop->watches.next; entry != &loop->watches; entry = entry->next) {
+		struct vdb__watch *watch = vdb__container(entry, struct vdb__watch, all);
+
+		if (watch->closing && watch->armed) /* else it is gone already */
+			vdb__watch_gone(watch);
+	}
 }
 
 static int engine_start(struct vdb_loop *loop)
 {
 	int err = engine_create(loop);
 
-	if (err)
-		return err;
-	vdb__store(&loop->stats.engine, loop->engine->ops->kind);
-	return watch_all(loop);
+	if (!err)
+		err = watch_all(loop);
+	if (!err)
+		vdb__store(&loop->stats.engine, loop->engine->ops->kind);
+	return err;
 }
 
 int vdb__engine_renew(struct vdb_loop *loop)
@@ -115,12 +145,16 @@ int vdb__engine_renew(struct vdb_loop *loop)
 		return vdb__fail(EPERM,
 		                 "loop: I/O is in flight that only the thread which ran it can finish");
 	err = engine_start(loop);
-	if (err && loop->engine != old)
-		loop->engine->ops->destroy(loop->engine);
-	if (err)
-		loop->engine = old;
-	else
+	if (!err) {
+		let_go(loop);
 		old->ops->destroy(old);
+		return 0;
+	}
+	if (loop->engine != old) {
+		loop->engine->ops->destroy(loop->engine);
+		loop->engine = old;
+		watch_again(loop);
+	}
 	return err;
 }
 
@@ -205,11 +239,21 @@ uint32_t vdb__loop_request_cost(const struct vdb_loop *loop)
 
 VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats)
 {
-	struct vdb_loop_stats own = {.engine = vdb__load(&loop->stats.engine)};
-	const uint64_t *from = &loop->stats.turns;
-	uint64_t *to = &own.turns;
+	struct vdb_loop_stats own = {
+	        .size = sizeof(own),
+	        .engine = vdb__load(&loop->stats.engine),
+	        .turns = vdb__load(&loop->stats.turns),
+	        .sleeps = vdb__load(&loop->stats.sleeps),
+	        .enters = vdb__load(&loop->stats.enters),
+	        .events = vdb__load(&loop->stats.events),
+	        .bells = vdb__load(&loop->stats.bells),
+	        .ios = vdb__load(&loop->stats.ios),
+	        .posts = vdb__load(&loop->stats.posts),
+	        .timers = vdb__load(&loop->stats.timers),
+	        .rearms = vdb__load(&loop->stats.rearms),
+	        .poll_hits = vdb__load(&loop->stats.poll_hits),
+	        .uring_flags = vdb__load(&loop->stats.uring_flags),
+	};
 
-	for (size_t i = 0; i < (sizeof(own) - offsetof(struct vdb_loop_stats, turns)) / sizeof(*to); i++)
-		to[i] = vdb__load(&from[i]);
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_loop_stats");
 }

@@ -40,8 +40,12 @@ int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, s
 	return err;
 }
 
-static int hiccup(void)
+static bool strict; /* takes nothing while there is anything to be reaped */
+
+static int hiccup(const struct io_uring *ring)
 {
+	if (__atomic_load_n(&strict, __ATOMIC_RELAXED) && io_uring_cq_ready(ring))
+		return -EBUSY;
 	if (!hiccups || ++calls % hiccups == 0)
 		return 0;
 	return -hiccup_errors[calls % 3];
@@ -49,21 +53,21 @@ static int hiccup(void)
 
 int __wrap_io_uring_submit(struct io_uring *ring)
 {
-	int err = hiccup();
+	int err = hiccup(ring);
 
 	return err ? err : __real_io_uring_submit(ring);
 }
 
 int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait)
 {
-	int err = hiccup();
+	int err = hiccup(ring);
 
 	return err ? err : __real_io_uring_submit_and_wait(ring, wait);
 }
 
 int __wrap_io_uring_submit_and_get_events(struct io_uring *ring)
 {
-	int err = hiccup();
+	int err = hiccup(ring);
 
 	return err ? err : __real_io_uring_submit_and_get_events(ring);
 }
@@ -177,6 +181,46 @@ START_TEST(hiccups_lose_nothing)
 }
 END_TEST
 
+static int wait_for_nothing(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 50; i++)
+		start_read(&reads[i], fds[0]);
+	return 0;
+}
+
+static int nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static void end_thread(int (*last)(void *arg))
+{
+	ck_assert_int_eq(vdb_loop_start(loop, -1, NULL), 0);
+	ck_assert_int_eq(vdb_loop_call(loop, last, NULL), 0);
+	ck_assert_int_eq(vdb_loop_join(loop), 0);
+}
+
+/* A thread that ends takes back what is in flight; to cancel it all takes room, which only
+ * reaping makes. */
+START_TEST(a_full_completion_queue_does_not_hold_up_an_end)
+{
+	struct vdb_loop_config config = {.size = sizeof(config), .engine = VDB_ENGINE_URING, .sq_entries = 2};
+
+	ck_assert_int_eq(vdb_loop_create(&config, &loop), 0);
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	strict = true;
+	end_thread(wait_for_nothing);
+	end_thread(nothing);
+	for (int i = 0; i < 50; i++)
+		ck_assert_uint_eq(reads[i].done, 0);
+	test_loop_end(loop);
+	for (int i = 0; i < 50; i++)
+		ck_assert_int_eq(reads[i].result, -ECANCELED);
+}
+END_TEST
+
 START_TEST(no_multishot_poll_is_no_io_uring)
 {
 	struct vdb_loop_config config = {.size = sizeof(config), .engine = VDB_ENGINE_URING};
@@ -213,6 +257,7 @@ int main(void)
 	(void)!vdb_loop_destroy(loop);
 	tcase_add_loop_test(tc, older_kernels_do, 0, 6);
 	tcase_add_loop_test(tc, hiccups_lose_nothing, 2, 5);
+	tcase_add_test(tc, a_full_completion_queue_does_not_hold_up_an_end);
 	tcase_add_test(tc, no_multishot_poll_is_no_io_uring);
 	tcase_add_test(tc, all_flags_refused_is_no_io_uring);
 	return test_run("kernels", tc);
