@@ -39,13 +39,17 @@ VDB_MUST_CHECK int vdb_bus_create(struct vdb_bus **out);
 /* Frees the bus and its ranges. No handler may be running. NULL is fine. */
 void vdb_bus_destroy(struct vdb_bus *bus);
 
-/* Claims [base, base+len). `name` (copied) appears in messages. -EEXIST:
- * overlaps a range, the message names it; -EINVAL: len 0 or wraps. Any thread. */
+/* Claims [base, base+len). `name` (copied) appears in messages. -EEXIST: overlaps a
+ * range, or, on a VM's MMIO bus, memory that the guest may write; the message names it.
+ * (Writes to read-only memory are accesses of the bus: a flash device claims them.)
+ * -EINVAL: len 0 or wraps. Any thread. */
 VDB_MUST_CHECK int vdb_bus_add(struct vdb_bus *bus, const char *name, uint64_t base, uint64_t len,
                                const struct vdb_bus_ops *ops, void *ctx);
 
 /* Gives up the range that starts at base and waits until no handler runs in it:
- * not from a handler of that range, not from a loop's thread (-EDEADLK). Handlers
+ * not from a handler of that range, not from a loop's thread (-EDEADLK). A handler
+ * that is in vdb_vcpu_wait() when its VM is paused leaves after the resume, however
+ * early its gate opens: whoever is to resume the VM must not remove before. Handlers
  * may add and remove other ranges, but two that wait for each other wait for ever.
  * -ENOENT: no range starts there. */
 VDB_MUST_CHECK int vdb_bus_remove(struct vdb_bus *bus, uint64_t base);

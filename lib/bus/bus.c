@@ -35,6 +35,8 @@ struct vdb_bus {
 	pthread_cond_t left; /* a range has no call any more */
 	struct range **ranges;
 	size_t count, room;
+	vdb__bus_guard_fn guard; /* NULL: none */
+	void *guard_arg;
 };
 
 VDB_EXPORT int vdb_bus_create(struct vdb_bus **out)
@@ -82,6 +84,7 @@ static int insert(struct vdb_bus *bus, struct range *range)
 {
 	size_t at = find(bus, range->base), room = bus->room ? bus->room * 2 : 8;
 	struct range **ranges, *other;
+	int err;
 
 	if (at < bus->count && bus->ranges[at]->base <= range->last) {
 		other = bus->ranges[at];
@@ -91,6 +94,10 @@ static int insert(struct vdb_bus *bus, struct range *range)
 		        range->name, (unsigned long long)range->base, (unsigned long long)range->last,
 		        other->name, (unsigned long long)other->base, (unsigned long long)other->last);
 	}
+	err = bus->guard ? bus->guard(bus->guard_arg, range->name, range->base, range->last - range->base + 1)
+	                 : 0;
+	if (err)
+		return err;
 	if (bus->count == bus->room) {
 		ranges = realloc(bus->ranges, room * sizeof(*ranges));
 		if (!ranges)
@@ -245,15 +252,27 @@ VDB_EXPORT int vdb_bus_write(struct vdb_bus *bus, struct vdb_vcpu *vcpu, uint64_
 	return 1;
 }
 
-bool vdb__bus_overlaps(struct vdb_bus *bus, uint64_t addr, uint64_t len)
+int vdb__bus_clear_of(struct vdb_bus *bus, const char *what, uint64_t addr, uint64_t len)
 {
 	uint64_t last = len - 1 > UINT64_MAX - addr ? UINT64_MAX : addr + (len - 1);
-	bool overlaps;
+	const struct range *other;
+	int err = 0;
 	size_t at;
 
 	pthread_mutex_lock(&bus->lock);
 	at = find(bus, addr);
-	overlaps = at < bus->count && bus->ranges[at]->base <= last;
+	other = at < bus->count ? bus->ranges[at] : NULL;
+	if (other && other->base <= last)
+		err = vdb__fail(EEXIST,
+		                "%s [%#llx, %#llx] covers bus range '%s' [%#llx, %#llx]; move one of them",
+		                what, (unsigned long long)addr, (unsigned long long)last, other->name,
+		                (unsigned long long)other->base, (unsigned long long)other->last);
 	pthread_mutex_unlock(&bus->lock);
-	return overlaps;
+	return err;
+}
+
+void vdb__bus_guard(struct vdb_bus *bus, vdb__bus_guard_fn guard, void *arg)
+{
+	bus->guard = guard;
+	bus->guard_arg = arg;
 }

@@ -3,6 +3,7 @@
 /* LABELS: tsan */
 /* WRAP: calloc realloc */
 #include <check.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,11 @@ static struct vdb_bus *new_bus(void)
 
 	ck_assert_int_eq(vdb_bus_create(&bus), 0);
 	return bus;
+}
+
+static bool covered(struct vdb_bus *bus, uint64_t addr, uint64_t len)
+{
+	return vdb__bus_clear_of(bus, "test", addr, len) == -EEXIST;
 }
 
 START_TEST(each_range_gets_its_own)
@@ -163,9 +169,9 @@ START_TEST(the_top_of_the_space)
 	ck_assert_int_eq(vdb_bus_read(bus, NULL, UINT64_MAX, &value, 1), 1);
 	ck_assert_uint_eq(d.offset, 7);
 	ck_assert_int_eq(vdb_bus_read(bus, NULL, UINT64_MAX - 3, &value, 8), 0);
-	ck_assert(vdb__bus_overlaps(bus, UINT64_MAX - 100, UINT64_MAX));
-	ck_assert(!vdb__bus_overlaps(bus, UINT64_MAX - 100, 93));
-	ck_assert(vdb__bus_overlaps(bus, UINT64_MAX - 100, 94));
+	ck_assert(covered(bus, UINT64_MAX - 100, UINT64_MAX));
+	ck_assert(!covered(bus, UINT64_MAX - 100, 93));
+	ck_assert(covered(bus, UINT64_MAX - 100, 94));
 	vdb_bus_destroy(bus);
 }
 END_TEST
@@ -174,13 +180,35 @@ START_TEST(overlaps_is_exact)
 {
 	struct vdb_bus *bus = new_bus();
 
-	ck_assert(!vdb__bus_overlaps(bus, 0, UINT64_MAX));
+	ck_assert(!covered(bus, 0, UINT64_MAX));
 	ck_assert_int_eq(vdb_bus_add(bus, "d", 0x1000, 16, &ops, NULL), 0);
-	ck_assert(!vdb__bus_overlaps(bus, 0xf00, 0x100));
-	ck_assert(vdb__bus_overlaps(bus, 0xf00, 0x101));
-	ck_assert(vdb__bus_overlaps(bus, 0x100f, 1));
-	ck_assert(vdb__bus_overlaps(bus, 0x1004, 1));
-	ck_assert(!vdb__bus_overlaps(bus, 0x1010, 1));
+	ck_assert(!covered(bus, 0xf00, 0x100));
+	ck_assert(covered(bus, 0xf00, 0x101));
+	ck_assert(covered(bus, 0x100f, 1));
+	ck_assert(covered(bus, 0x1004, 1));
+	ck_assert(!covered(bus, 0x1010, 1));
+	vdb_bus_destroy(bus);
+}
+END_TEST
+
+static int guard(void *arg, const char *name, uint64_t base, uint64_t len)
+{
+	(void)arg;
+	return base < 0x2000 && base + len > 0x1000 ? vdb__fail(EEXIST, "'%s' is guarded", name) : 0;
+}
+
+START_TEST(a_guard_may_refuse_a_range)
+{
+	struct vdb_bus *bus = new_bus();
+
+	vdb__bus_guard(bus, guard, NULL);
+	ck_assert_int_eq(vdb_bus_add(bus, "d", 0xff0, 17, &ops, NULL), -EEXIST);
+	ck_assert_str_eq(vdb_errmsg(), "'d' is guarded");
+	ck_assert(!covered(bus, 0, 0x2000));
+	ck_assert_int_eq(vdb_bus_add(bus, "d", 0xff0, 16, &ops, NULL), 0);
+	ck_assert_int_eq(vdb__bus_clear_of(bus, "memory", 0, 0x1000), -EEXIST);
+	ck_assert_str_eq(vdb_errmsg(),
+	                 "memory [0, 0xfff] covers bus range 'd' [0xff0, 0xfff]; move one of them");
 	vdb_bus_destroy(bus);
 }
 END_TEST
@@ -285,7 +313,7 @@ START_TEST(removal_waits_for_that_ranges_handlers)
 	ck_assert_int_eq(vdb_bus_remove(s.bus, 16), 0);
 	ck_assert_int_eq(pthread_create(&remover, NULL, remove_slow, &s), 0);
 	/* Out of reach as soon as removal has begun, though it still waits. */
-	while (vdb__bus_overlaps(s.bus, 0, 16))
+	while (covered(s.bus, 0, 16))
 		sched_yield();
 	ck_assert_int_eq(vdb_bus_write(s.bus, NULL, 0, &value, 1), 0);
 	pthread_mutex_lock(&s.lock);
@@ -355,8 +383,8 @@ static int make(void *arg)
 	/* The ninth needs a larger array; what is there stays whole when that fails. */
 	for (uint64_t i = 0; i < 9 && !err; i++) {
 		err = vdb_bus_add(bus, "d", i * 16, 16, &ops, NULL);
-		fail_check(vdb__bus_overlaps(bus, i * 16, 16) == !err);
-		fail_check(!i || vdb__bus_overlaps(bus, i * 16 - 16, 16));
+		fail_check(covered(bus, i * 16, 16) == !err);
+		fail_check(!i || covered(bus, i * 16 - 16, 16));
 	}
 	vdb_bus_destroy(bus);
 	return err;
@@ -370,5 +398,5 @@ END_TEST
 
 SUITE("bus", each_range_gets_its_own, unclaimed_and_straddling_read_all_ones,
       missing_handlers_read_zero_and_ignore, an_overlap_names_the_other, the_top_of_the_space,
-      overlaps_is_exact, a_handler_may_change_other_ranges, removal_waits_for_that_ranges_handlers,
-      nothing_runs_in_a_removed_range, no_memory)
+      overlaps_is_exact, a_guard_may_refuse_a_range, a_handler_may_change_other_ranges,
+      removal_waits_for_that_ranges_handlers, nothing_runs_in_a_removed_range, no_memory)
