@@ -33,8 +33,10 @@ uint32_t vdb_vcpu_index(const struct vdb_vcpu *vcpu);
 VDB_MUST_CHECK int vdb_vcpu_run(struct vdb_vcpu *vcpu);
 
 /* vdb_vcpu_run() on a new thread named `name` (NULL = "vcpuN"), pinned to host
- * CPU `cpu` unless -1. -EAGAIN: no thread; -EINVAL: no such CPU. The thread ends
- * by itself when the run does; vdb_vm_destroy() joins it. */
+ * CPU `cpu` unless -1. -EBUSY: runs already; -EAGAIN: no thread; -EINVAL: no such CPU.
+ * The thread ends by itself when the run does; vdb_vm_destroy(), or the next start, joins
+ * it. Control threads, or the VM's completions; not a loop's thread, since that joining
+ * waits for completions that the last run has yet to call. */
 VDB_MUST_CHECK int vdb_vcpu_start(struct vdb_vcpu *vcpu, int cpu, const char *name);
 
 /* Gets the vCPU out of the guest once, whatever it does there; it goes on by

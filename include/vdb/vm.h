@@ -84,8 +84,9 @@ VDB_MUST_CHECK int vdb_vm_create(struct vdb_kvm *kvm, struct vdb_mem *mem, const
 /*
  * Stops every vCPU, undoes what is registered in the kernel (doorbells, irqfds),
  * closes everything, frees the VM and its vCPUs, then calls done(arg) (may be
- * NULL). The close waits: it runs on config.worker; without one, on the last
- * vCPU's thread to leave, or here if no vCPU runs. On a loop's thread without a
+ * NULL). The close waits, also for those who just save or set a vCPU's state: it runs
+ * on config.worker; without one, on the last vCPU's thread to leave, or here if no vCPU
+ * runs. On a loop's thread without a
  * worker and with no vCPU running it is -EDEADLK, and nothing happens. NULL vm
  * is fine. Doorbells and irqs of this VM must have been destroyed before: -EBUSY.
  * -EALREADY: it is being destroyed. -ENOMEM: the worker could not be asked.

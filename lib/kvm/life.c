@@ -79,22 +79,24 @@ static void complete(struct vdb__waiter *waiter)
 	}
 }
 
-static void close_job(void *arg)
+/* Visits end by themselves, soon. Whoever asked for this job may still hold the lock. */
+static void close_now(void *arg)
 {
 	struct vdb_vm *vm = arg;
 
-	/* Whoever asked for it may still hold the lock. */
 	pthread_mutex_lock(&vm->life.lock);
+	while (vm->life.visits)
+		pthread_cond_wait(&vm->life.turn, &vm->life.lock);
 	pthread_mutex_unlock(&vm->life.lock);
 	vdb__vm_close(vm);
 }
 
-/* The close waits: on the worker if there is one. Without memory for a job it is done
- * here all the same, since this is no loop's thread: vdb_vm_destroy() saw to that. */
+/* For the last vCPU to leave. The close waits: on the worker if there is one. Without
+ * memory for a job it is done here all the same: a vCPU's thread is no loop's. */
 static void close_vm(struct vdb_vm *vm)
 {
-	if (!vm->config.worker || vdb_worker_submit(vm->config.worker, close_job, vm))
-		vdb__vm_close(vm);
+	if (!vm->config.worker || vdb_worker_submit(vm->config.worker, close_now, vm))
+		close_now(vm);
 }
 
 /*
@@ -110,21 +112,6 @@ static void settle(struct vdb_vm *vm)
 	pthread_mutex_unlock(&life->lock);
 	complete(paused);
 	complete(stopped);
-}
-
-/* Unlocks. Whoever drops the last hold closes a VM that is being destroyed: after the
- * completions, which may use it. */
-static void drop_hold(struct vdb_vm *vm)
-{
-	bool closing;
-
-	settle(vm);
-	pthread_mutex_lock(&vm->life.lock);
-	vm->life.holds--;
-	closing = vm->life.destroying && !vm->life.holds;
-	pthread_mutex_unlock(&vm->life.lock);
-	if (closing)
-		close_vm(vm);
 }
 
 /* ---- Kicks ---- */
@@ -158,21 +145,44 @@ VDB_EXPORT void vdb_vcpu_kick(struct vdb_vcpu *vcpu)
 
 /* ---- The vCPU's side ---- */
 
-int vdb__life_claim(struct vdb_vcpu *vcpu)
+/* Locked. The VM may be gone as soon as the lock is. */
+static void end_visit(struct vdb__life *life)
+{
+	life->visits--;
+	pthread_cond_broadcast(&life->turn);
+}
+
+int vdb__life_claim(struct vdb_vcpu *vcpu, bool starting)
 {
 	struct vdb__life *life = &vcpu->vm->life;
+	struct vdb__turns *turns = &vcpu->turns;
 	bool busy;
 
 	pthread_mutex_lock(&life->lock);
-	busy = vcpu->turns.claimed || vcpu->turns.examined;
+	/* The last run is over before its starter has noted the thread: no longer than that. */
+	while (turns->starting && !turns->claimed)
+		pthread_cond_wait(&life->turn, &life->lock);
+	busy = turns->claimed || turns->examined;
 	if (!busy) {
-		vcpu->turns.claimed = true;
+		turns->claimed = true;
+		turns->starting = starting;
+		life->visits += starting;
 		life->runners++;
 		life->active++;
 		life->holds++;
 	}
 	pthread_mutex_unlock(&life->lock);
 	return busy ? vdb__fail(EBUSY, "vCPU %u: runs already, or its state is in use", vcpu->index) : 0;
+}
+
+void vdb__life_started(struct vdb_vcpu *vcpu)
+{
+	struct vdb__life *life = &vcpu->vm->life;
+
+	pthread_mutex_lock(&life->lock);
+	vcpu->turns.starting = false;
+	end_visit(life);
+	pthread_mutex_unlock(&life->lock);
 }
 
 void vdb__life_attach(struct vdb_vcpu *vcpu)
@@ -234,12 +244,20 @@ bool vdb__life_turn(struct vdb_vcpu *vcpu)
 void vdb__life_leave(struct vdb_vcpu *vcpu)
 {
 	struct vdb_vm *vm = vcpu->vm;
+	bool closing;
 
 	pthread_mutex_lock(&vm->life.lock);
 	vcpu->turns.claimed = false;
 	vm->life.runners--;
 	vm->life.active--;
-	drop_hold(vm);
+	/* The hold outlasts the completions, which may use the VM, or begin to destroy it. */
+	settle(vm);
+	pthread_mutex_lock(&vm->life.lock);
+	vm->life.holds--;
+	closing = vm->life.destroying && !vm->life.holds;
+	pthread_mutex_unlock(&vm->life.lock);
+	if (closing)
+		close_vm(vm);
 }
 
 /* A vCPU at a gate. */
@@ -282,20 +300,7 @@ VDB_EXPORT int vdb_vcpu_wait(struct vdb_vcpu *vcpu, struct vdb_gate *gate, int64
 	return vdb__fail(ECANCELED, "vCPU %u: the VM is being stopped", vcpu->index);
 }
 
-/* ---- Holds ---- */
-
-void vdb__life_hold(struct vdb_vm *vm)
-{
-	pthread_mutex_lock(&vm->life.lock);
-	vm->life.holds++;
-	pthread_mutex_unlock(&vm->life.lock);
-}
-
-void vdb__life_release(struct vdb_vm *vm)
-{
-	pthread_mutex_lock(&vm->life.lock);
-	drop_hold(vm);
-}
+/* ---- Those who look at a vCPU's state ---- */
 
 /* Parked between two instructions, idle, or on its own thread with nothing under way. */
 static bool at_rest(const struct vdb_vcpu *vcpu)
@@ -318,7 +323,7 @@ int vdb__life_examine(struct vdb_vcpu *vcpu, const char *what)
 	rests = at_rest(vcpu);
 	if (rests) {
 		vcpu->turns.examined++;
-		life->holds++;
+		life->visits++;
 	}
 	pthread_mutex_unlock(&life->lock);
 	if (rests)
@@ -330,12 +335,12 @@ int vdb__life_examine(struct vdb_vcpu *vcpu, const char *what)
 
 void vdb__life_examined(struct vdb_vcpu *vcpu)
 {
-	struct vdb_vm *vm = vcpu->vm;
+	struct vdb__life *life = &vcpu->vm->life;
 
-	pthread_mutex_lock(&vm->life.lock);
+	pthread_mutex_lock(&life->lock);
 	vcpu->turns.examined--;
-	pthread_cond_broadcast(&vm->life.turn);
-	drop_hold(vm);
+	end_visit(life);
+	pthread_mutex_unlock(&life->lock);
 }
 
 /* ---- Requests ---- */
@@ -405,10 +410,27 @@ static int may_destroy(const struct vdb_vm *vm)
 	return 0;
 }
 
+/* Locked. 1: the close is the calling thread's; 0: the worker's, or the last vCPU's to leave. */
+static int begin_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg)
+{
+	bool idle = !vm->life.holds;
+	int err = may_destroy(vm);
+
+	/* Nobody will leave: the worker is asked now, while a refusal still changes nothing. */
+	if (!err && idle && vm->config.worker)
+		err = vdb_worker_submit(vm->config.worker, close_now, vm);
+	if (err)
+		return err;
+	vm->life.destroying = true;
+	vm->life.destroyed = done;
+	vm->life.destroyed_arg = arg;
+	begin_stop(vm);
+	return idle && !vm->config.worker;
+}
+
 VDB_EXPORT int vdb_vm_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg)
 {
-	bool job, idle;
-	int err;
+	int mine;
 
 	if (!vm) {
 		if (done)
@@ -416,20 +438,9 @@ VDB_EXPORT int vdb_vm_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg)
 		return 0;
 	}
 	pthread_mutex_lock(&vm->life.lock);
-	err = may_destroy(vm);
-	/* Nobody will leave: the job is asked for now, while a refusal still changes nothing. */
-	idle = !err && !vm->life.holds;
-	job = idle && vm->config.worker;
-	if (job)
-		err = vdb_worker_submit(vm->config.worker, close_job, vm);
-	if (!err) {
-		vm->life.destroying = true;
-		vm->life.destroyed = done;
-		vm->life.destroyed_arg = arg;
-		begin_stop(vm);
-	}
+	mine = begin_destroy(vm, done, arg);
 	pthread_mutex_unlock(&vm->life.lock);
-	if (idle && !job)
-		vdb__vm_close(vm);
-	return err;
+	if (mine > 0)
+		close_now(vm);
+	return mine < 0 ? mine : 0;
 }

@@ -26,7 +26,8 @@ struct vdb__life {
 	bool destroying;
 	uint32_t runners; /* vCPUs in vdb_vcpu_run() */
 	uint32_t active;  /* those of them that are not parked */
-	uint32_t holds;   /* what must end before the VM may be freed: runners, and examiners of state */
+	uint32_t holds;   /* runners until they touch the VM no more; the last one closes it */
+	uint32_t visits;  /* brief uses by others, on any thread: the close waits for them */
 	struct vdb__waiter *pause_waiters, *stop_waiters;
 	vdb_done_fn destroyed;
 	void *destroyed_arg;
@@ -38,6 +39,7 @@ struct vdb__turns {
 	bool attached;     /* `thread` may be sent the kick signal */
 	bool parked;       /* outside the guest, and will stay there until asked */
 	bool waiting;      /* parked at a gate, in the middle of an access */
+	bool starting;     /* who started the claim's thread has yet to note it */
 	uint32_t examined; /* its state is being read or written by another thread */
 	pthread_t thread;
 };
@@ -45,8 +47,13 @@ struct vdb__turns {
 void vdb__life_init(struct vdb_vm *vm);
 void vdb__life_drop(struct vdb_vm *vm);
 
-/* A thread is going to run the vCPU: -EBUSY if one does. Holds the VM. */
-int vdb__life_claim(struct vdb_vcpu *vcpu);
+/* A thread is going to run the vCPU: -EBUSY if one does. Holds the VM. `starting`: it is
+ * another than this, which calls vdb__life_started(). */
+int vdb__life_claim(struct vdb_vcpu *vcpu, bool starting);
+
+/* The new thread has been noted, or could not be made. It may have run: the vCPU and the
+ * VM may be gone when this returns. */
+void vdb__life_started(struct vdb_vcpu *vcpu);
 
 /* The calling thread is the one: its kick signal is blocked by now. */
 void vdb__life_attach(struct vdb_vcpu *vcpu);
@@ -60,14 +67,11 @@ bool vdb__life_turn(struct vdb_vcpu *vcpu);
 /* Ends a claim. The vCPU and the VM may be gone when it returns. */
 void vdb__life_leave(struct vdb_vcpu *vcpu);
 
-/* Keeps the VM from being freed; vdb__life_release() may free it. */
-void vdb__life_hold(struct vdb_vm *vm);
-void vdb__life_release(struct vdb_vm *vm);
-
 /*
  * Between these two the vCPU's state may be read and written: it is not in
  * vdb_vcpu_run(), or parked between two instructions, or this is its own thread
- * in an event handler. -EBUSY otherwise; `what` goes into the message.
+ * in an event handler. -EBUSY otherwise; `what` goes into the message. Calls nobody
+ * and waits for nobody in between: the VM's close waits for it.
  */
 int vdb__life_examine(struct vdb_vcpu *vcpu, const char *what);
 void vdb__life_examined(struct vdb_vcpu *vcpu);

@@ -120,7 +120,7 @@ int vdb__vcpu_loop(struct vdb_vcpu *vcpu)
 
 VDB_EXPORT int vdb_vcpu_run(struct vdb_vcpu *vcpu)
 {
-	int err = vdb__life_claim(vcpu);
+	int err = vdb__life_claim(vcpu, false);
 
 	return err ? err : vdb__vcpu_loop(vcpu);
 }

@@ -125,22 +125,20 @@ void vdb__vcpu_join(struct vdb_vcpu *vcpu)
 
 VDB_EXPORT int vdb_vcpu_start(struct vdb_vcpu *vcpu, int cpu, const char *name)
 {
-	struct vdb_vm *vm = vcpu->vm;
 	char own[16];
-	int err = vdb__life_claim(vcpu);
+	int err = vdb__life_claim(vcpu, true);
 
 	if (err)
 		return err;
 	(void)snprintf(own, sizeof(own), "vcpu%u", vcpu->index);
-	/* The new thread may run, be destroyed, and take the VM along before its id is
-	 * stored: the VM is held until that is done. */
-	vdb__life_hold(vm);
+	/* The new thread may run, and end, before its id is stored: nobody joins it, and the
+	 * VM stays, until vdb__life_started(). */
 	vdb__vcpu_join(vcpu);
 	err = vdb__thread_start(&vcpu->starter, name ? name : own, cpu, thread_main, vcpu);
 	vcpu->started = !err;
+	vdb__life_started(vcpu);
 	if (err)
 		vdb__life_leave(vcpu);
-	vdb__life_release(vm);
 	return err;
 }
 
