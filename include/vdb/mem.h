@@ -54,10 +54,11 @@ VDB_MUST_CHECK int vdb_mem_create(struct vdb_mem **out);
  * a removal's `done`; nothing is destroyed then. NULL is fine. */
 VDB_MUST_CHECK int vdb_mem_destroy(struct vdb_mem *mem);
 
-/* Adds a region, in every VM of this memory too. -EEXIST: overlaps another;
- * -EINVAL: bad size or alignment, or the file is too short; -ENOMEM: no memory or no
- * huge pages; -EOPNOTSUPP: PREFAULT needs Linux 5.14; -errno of mapping the file, or of a
- * VM that refused. Nothing is left behind then. */
+/* Adds a region, in every VM of this memory too. -EEXIST: overlaps another, or, in a VM,
+ * a doorbell or (unless read-only) a range of the MMIO bus; -EINVAL: bad size or
+ * alignment, or the file is too short; -ENOMEM: no memory or no huge pages; -EOPNOTSUPP:
+ * PREFAULT needs Linux 5.14; -errno of mapping the file, or of a VM that refused. Nothing is left
+ * behind then. */
 VDB_MUST_CHECK int vdb_mem_add(struct vdb_mem *mem, const struct vdb_region_config *config);
 
 /*

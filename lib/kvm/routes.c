@@ -12,6 +12,8 @@ void vdb__routes_drop(struct vdb_vm *vm)
 {
 	free(vm->routes.table);
 	vm->routes.table = NULL;
+	free(vm->routes.taken);
+	vm->routes.taken = NULL;
 }
 
 static int set_table(struct vdb_vm *vm)
@@ -29,6 +31,10 @@ static int grow(struct vdb_vm *vm)
 	uint32_t room = routes->room ? routes->room * 2 : pins + 8, max = vm->kvm->info.max_gsi_routes;
 	struct kvm_irq_routing *table;
 
+	if (!routes->taken)
+		routes->taken = calloc((max + 63) / 64, sizeof(*routes->taken));
+	if (!routes->taken)
+		return vdb__fail(ENOMEM, "irq: no memory for %u GSIs", max);
 	if (routes->table && routes->table->nr < routes->room)
 		return 0;
 	if (room > max)
@@ -64,10 +70,15 @@ static int free_gsi(struct vdb_vm *vm)
 	uint32_t first = vm->config.irqchip == VDB_IRQCHIP_SPLIT ? vm->config.split_gsis : VDB__PINS;
 
 	for (uint32_t gsi = first; gsi < vm->kvm->info.max_gsi_routes; gsi++) {
-		if (!find(vm, gsi))
+		if (!(vm->routes.taken[gsi / 64] >> (gsi % 64) & 1))
 			return (int)gsi;
 	}
 	return vdb__fail(ENOSPC, "irq: all %u GSIs are in use", vm->kvm->info.max_gsi_routes);
+}
+
+static void flip(struct vdb_vm *vm, uint32_t gsi)
+{
+	vm->routes.taken[gsi / 64] ^= 1ull << (gsi % 64);
 }
 
 static void set_msi(struct kvm_irq_routing_entry *entry, uint32_t gsi, uint64_t address, uint32_t data)
@@ -92,9 +103,12 @@ int vdb__route_add(struct vdb_vm *vm, uint64_t address, uint32_t data)
 		return gsi;
 	set_msi(&vm->routes.table->entries[vm->routes.table->nr++], (uint32_t)gsi, address, data);
 	err = set_table(vm);
-	if (err)
+	if (err) {
 		vm->routes.table->nr--;
-	return err ? err : gsi;
+		return err;
+	}
+	flip(vm, (uint32_t)gsi);
+	return gsi;
 }
 
 int vdb__route_change(struct vdb_vm *vm, uint32_t gsi, uint64_t address, uint32_t data)
@@ -115,6 +129,7 @@ void vdb__route_remove(struct vdb_vm *vm, uint32_t gsi)
 
 	*find(vm, gsi) = table->entries[table->nr - 1];
 	table->nr--;
+	flip(vm, gsi);
 	/* Should the kernel be out of memory, the route stays until the next change: nothing can raise it. */
 	(void)set_table(vm);
 }

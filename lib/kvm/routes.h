@@ -10,6 +10,7 @@
 struct vdb__routes {
 	struct kvm_irq_routing *table; /* NULL until the first MSI: KVM's default routes hold */
 	uint32_t room;
+	uint64_t *taken; /* GSIs, a bit each; there is one for each that KVM has */
 };
 
 void vdb__routes_drop(struct vdb_vm *vm);

@@ -7,8 +7,15 @@
 
 #include "base/error.h"
 #include "base/export.h"
+#include "bus/bus.h"
 #include "kvm/doorbell.h"
 #include "kvm/vm.h"
+
+void vdb__slots_init(struct vdb_vm *vm)
+{
+	/* Default attributes: cannot fail. */
+	pthread_mutex_init(&vm->slots.lock, NULL);
+}
 
 static int set_slot(struct vdb_vm *vm, uint32_t id, const struct vdb__slot *slot, uint64_t len)
 {
@@ -36,22 +43,47 @@ static int grow(struct vdb_vm *vm)
 		room = max;
 	if (room <= slots->room)
 		return vdb__fail(ENOSPC, "memory: all %u slots that KVM has for a VM are in use", max);
+	pthread_mutex_lock(&slots->lock);
 	table = realloc(slots->table, room * sizeof(*table));
-	if (!table)
-		return vdb__fail(ENOMEM, "memory: no memory for the table of slots");
-	memset(table + slots->room, 0, (room - slots->room) * sizeof(*table));
-	slots->table = table;
-	slots->room = room;
-	return 0;
+	if (table) {
+		memset(table + slots->room, 0, (room - slots->room) * sizeof(*table));
+		slots->table = table;
+		slots->room = room;
+	}
+	pthread_mutex_unlock(&slots->lock);
+	return table ? 0 : vdb__fail(ENOMEM, "memory: no memory for the table of slots");
+}
+
+static void put_slot(struct vdb_vm *vm, uint32_t id, const struct vdb__slot *slot)
+{
+	pthread_mutex_lock(&vm->slots.lock);
+	vm->slots.table[id] = *slot;
+	pthread_mutex_unlock(&vm->slots.lock);
+}
+
+/* The id is free when KVM has deleted the slot, not before. It refuses only for want of
+ * kernel memory, and is asked again before the next slot is made. */
+static void delete_slot(struct vdb_vm *vm, uint32_t id)
+{
+	struct vdb__slot slot = vm->slots.table[id];
+
+	slot.stuck = set_slot(vm, id, &slot, 0);
+	if (!slot.stuck)
+		memset(&slot, 0, sizeof(slot));
+	put_slot(vm, id, &slot);
 }
 
 /* A free id, with a place in the table. */
 static int free_id(struct vdb_vm *vm)
 {
-	uint32_t id = 0;
+	uint32_t id;
 	int err;
 
-	while (id < vm->slots.room && vm->slots.table[id].len)
+	for (id = 0; id < vm->slots.room; id++) {
+		if (vm->slots.table[id].stuck)
+			delete_slot(vm, id);
+	}
+	for (id = 0; id < vm->slots.room && vm->slots.table[id].len;)
 		id++;
 	if (id == vm->slots.room) {
 		err = grow(vm);
@@ -72,22 +104,24 @@ int vdb__slot_add(struct vdb_vm *vm, vdb_gpa_t gpa, uint64_t len, void *host, bo
 	id = free_id(vm);
 	if (id < 0)
 		return id;
-	err = set_slot(vm, (uint32_t)id, &slot, len);
+	/* In the table before the bus is looked at, so that a range that is claimed meanwhile
+	 * is seen here, or its claimer sees the slot. */
+	put_slot(vm, (uint32_t)id, &slot);
+	err = readonly ? 0 : vdb__bus_clear_of(vm->mmio, "memory", gpa, len);
+	if (!err) {
+		err = set_slot(vm, (uint32_t)id, &slot, len);
+		if (err)
+			err = vdb__fail_sys(-err, "memory [%#llx, +%#llx) cannot be given to the VM",
+			                    (unsigned long long)gpa, (unsigned long long)len);
+	}
 	if (err)
-		return vdb__fail_sys(-err, "memory [%#llx, +%#llx) cannot be given to the VM",
-		                     (unsigned long long)gpa, (unsigned long long)len);
-	vm->slots.table[id] = slot;
-	return id;
+		put_slot(vm, (uint32_t)id, &(struct vdb__slot){0});
+	return err ? err : id;
 }
 
 void vdb__slot_remove(struct vdb_vm *vm, int id)
 {
-	struct vdb__slot *slot = &vm->slots.table[id];
-
-	/* Deleting an existing slot fails only for want of kernel memory; KVM has
-	 * unmapped it by then, and the mapping's end keeps the guest out. */
-	(void)set_slot(vm, (uint32_t)id, slot, 0);
-	memset(slot, 0, sizeof(*slot));
+	delete_slot(vm, (uint32_t)id);
 }
 
 void vdb__slots_drop(struct vdb_vm *vm)
@@ -95,12 +129,41 @@ void vdb__slots_drop(struct vdb_vm *vm)
 	free(vm->slots.table);
 	vm->slots.table = NULL;
 	vm->slots.room = 0;
+	pthread_mutex_destroy(&vm->slots.lock);
+}
+
+static bool writable_in(const struct vdb__slot *slot, uint64_t base, uint64_t len)
+{
+	return slot->len && !slot->readonly && (base - slot->gpa < slot->len || slot->gpa - base < len);
+}
+
+/* The MMIO bus's guard. Any thread. */
+static int clear_of_memory(void *arg, const char *name, uint64_t base, uint64_t len)
+{
+	struct vdb_vm *vm = arg;
+	int err = 0;
+
+	pthread_mutex_lock(&vm->slots.lock);
+	for (uint32_t id = 0; id < vm->slots.room && !err; id++) {
+		const struct vdb__slot *slot = &vm->slots.table[id];
+
+		if (writable_in(slot, base, len))
+			err = vdb__fail(
+			        EEXIST,
+			        "bus range '%s' at %#llx: there is memory [%#llx, +%#llx); move one of them",
+			        name, (unsigned long long)base, (unsigned long long)slot->gpa,
+			        (unsigned long long)slot->len);
+	}
+	pthread_mutex_unlock(&vm->slots.lock);
+	return err;
 }
 
 static int find(const struct vdb_vm *vm, vdb_gpa_t gpa)
 {
 	for (uint32_t id = 0; id < vm->slots.room; id++) {
-		if (vm->slots.table[id].len && vm->slots.table[id].gpa == gpa)
+		const struct vdb__slot *slot = &vm->slots.table[id];
+
+		if (slot->len && !slot->stuck && slot->gpa == gpa)
 			return (int)id;
 	}
 	return -1;
@@ -135,6 +198,8 @@ int vdb__slots_join(struct vdb_vm *vm)
 	vm->mem_user.removed = region_removed;
 	err = vdb__mem_join(vm->mem, &vm->mem_user);
 	vm->joined = !err;
+	/* Nobody else has the bus yet. */
+	vdb__bus_guard(vm->mmio, clear_of_memory, vm);
 	return err;
 }
 
@@ -149,7 +214,7 @@ static int set_logging(struct vdb_vm *vm, bool on)
 	for (uint32_t id = 0; id < vm->slots.room && !err; id++) {
 		const struct vdb__slot *slot = &vm->slots.table[id];
 
-		if (slot->len && !slot->readonly)
+		if (slot->len && !slot->readonly && !slot->stuck)
 			err = set_slot(vm, id, slot, slot->len);
 	}
 	return err;

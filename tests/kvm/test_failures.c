@@ -242,14 +242,46 @@ START_TEST(a_vcpu_that_failed_can_be_made_again)
 }
 END_TEST
 
+/* The n-th call fails until it is the ioctl that deletes the memslot. */
+static void remove_unheard(struct vdb_mem *mem, vdb_gpa_t gpa)
+{
+	const char *failed = NULL;
+
+	for (unsigned n = 1; !failed || strncmp(failed, "ioctl", 5); n++) {
+		ck_assert_uint_lt(n, 20);
+		fail_at(n);
+		failed = vdb_mem_remove(mem, gpa, NULL, NULL) ? NULL : fail_what();
+		fail_at(0);
+	}
+}
+
+/* Its number is not given to another, and it is gone before the next is made. */
+START_TEST(a_memslot_that_kvm_keeps_is_deleted_later)
+{
+	struct vdb_region_config region = {
+	        .size = sizeof(region), .gpa = 0x10000000, .len = 4096, .backing = VDB_MEM_HOST, .host = ram};
+	struct world w = {0};
+	uint64_t bitmap;
+
+	must(make_vm(&w));
+	must(vdb_mem_add(w.mem, &region));
+	remove_unheard(w.mem, region.gpa);
+	ck_assert_int_eq(vdb_vm_dirty_log_start(w.vm), 0);
+	ck_assert_int_eq(vdb_vm_dirty_log_harvest(w.vm, region.gpa, 4096, &bitmap), -ENOENT);
+	/* KVM takes neither another mapping under a number in use nor two slots in one place. */
+	region.host = ram + 4096;
+	must(vdb_mem_add(w.mem, &region));
+	must(vdb_mem_remove(w.mem, region.gpa, NULL, NULL));
+	unmake(&w);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
-	        every_failing_call_is_an_error_and_leaves_nothing,
-	        a_whole_life_leaves_no_fd_and_no_mapping,
-	        a_life_that_its_last_vcpu_ends_leaves_nothing,
-	        a_vcpu_that_failed_can_be_made_again,
-	        NULL,
+	        every_failing_call_is_an_error_and_leaves_nothing, a_whole_life_leaves_no_fd_and_no_mapping,
+	        a_life_that_its_last_vcpu_ends_leaves_nothing,     a_vcpu_that_failed_can_be_made_again,
+	        a_memslot_that_kvm_keeps_is_deleted_later,         NULL,
 	};
 
 	return kvm_tests_run("failures", make_ram, drop_ram, tests);

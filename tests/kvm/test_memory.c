@@ -2,6 +2,8 @@
 /* LABELS: tsan */
 /* Memory of a VM: added and removed while it runs, read-only, and what the guest dirtied. */
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kvm_fixture.h"
@@ -85,6 +87,76 @@ START_TEST(a_write_to_read_only_memory_is_an_mmio_exit)
 	ck_assert_uint_eq(f.report[1], 0x12345678);
 	ck_assert_uint_eq(written, 0x5555);
 	ck_assert_uint_eq(kvm_fixture_stats(&f, 0).exits_mmio, 1);
+}
+END_TEST
+
+/* ---- Memory and devices ---- */
+
+START_TEST(memory_and_devices_keep_apart)
+{
+	static const struct vdb_bus_ops ops = {.size = sizeof(ops)};
+	struct vdb_region_config region = {.size = sizeof(region), .gpa = HOTPLUG, .len = 0x10000};
+	struct vdb_bus *mmio = vdb_vm_mmio(f.vm);
+	struct vdb_vm *other;
+
+	/* A device where memory is: at its last byte, or all around it. */
+	ck_assert_int_eq(vdb_bus_add(mmio, "nic", GUEST_MEM - 1, 16, &ops, NULL), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "nic"));
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "memory [0, +0x400000)"));
+	ck_assert_int_eq(vdb_bus_add(mmio, "nic", GUEST_DATA, 16, &ops, NULL), -EEXIST);
+	must(vdb_bus_add(mmio, "nic", HOTPLUG + 0xfff8, 16, &ops, NULL));
+	/* Memory where a device is. */
+	ck_assert_int_eq(vdb_mem_add(f.mem, &region), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "memory"));
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "nic"));
+	/* Nothing was left: neither in another VM nor in this one's table. */
+	must(vdb_vm_create(f.kvm, f.mem, NULL, &other));
+	must(vdb_bus_add(mmio, "disk", HOTPLUG, 16, &ops, NULL));
+	must(vdb_bus_remove(mmio, HOTPLUG));
+	must(vdb_bus_remove(mmio, HOTPLUG + 0xfff8));
+	must(vdb_mem_add(f.mem, &region));
+	ck_assert_int_eq(vdb_bus_add(mmio, "disk", HOTPLUG - 16, 17, &ops, NULL), -EEXIST);
+	ck_assert_int_eq(vdb_bus_add(vdb_vm_mmio(other), "disk", 0, UINT64_MAX, &ops, NULL), -EEXIST);
+	must(vdb_mem_remove(f.mem, HOTPLUG, NULL, NULL));
+	must(vdb_bus_add(mmio, "disk", HOTPLUG - 16, 17, &ops, NULL));
+	must(vdb_vm_destroy(other, NULL, NULL));
+}
+END_TEST
+
+static uint32_t claimed, raced;
+
+static void *claim_and_give_up(void *arg)
+{
+	static const struct vdb_bus_ops ops = {.size = sizeof(ops)};
+
+	while (!__atomic_load_n(&raced, __ATOMIC_ACQUIRE)) {
+		if (vdb_bus_add(arg, "racer", HOTPLUG + 0x800, 8, &ops, NULL))
+			continue;
+		for (uint32_t i = 1; i <= 1000; i++)
+			__atomic_store_n(&claimed, i, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&claimed, 0, __ATOMIC_SEQ_CST);
+		if (vdb_bus_remove(arg, HOTPLUG + 0x800))
+			abort();
+	}
+	return NULL;
+}
+
+/* Each round one of the two wins, or neither; never both. */
+START_TEST(memory_and_devices_race)
+{
+	const struct vdb_region_config region = {.size = sizeof(region), .gpa = HOTPLUG, .len = 4096};
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, claim_and_give_up, vdb_vm_mmio(f.vm)), 0);
+	for (int i = 0; i < 200; i++) {
+		if (vdb_mem_add(f.mem, &region))
+			continue;
+		for (int j = 0; j < 100; j++)
+			ck_assert_uint_eq(__atomic_load_n(&claimed, __ATOMIC_SEQ_CST), 0);
+		must(vdb_mem_remove(f.mem, HOTPLUG, NULL, NULL));
+	}
+	__atomic_store_n(&raced, 1, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
 }
 END_TEST
 
@@ -209,6 +281,8 @@ int main(void)
 	const TTest *const tests[] = {
 	        a_running_guest_sees_memory_come_and_go,
 	        a_write_to_read_only_memory_is_an_mmio_exit,
+	        memory_and_devices_keep_apart,
+	        memory_and_devices_race,
 	        the_dirty_log_contains_what_the_guest_wrote,
 	        memory_added_while_logging_is_logged,
 	        memory_in_use_by_a_vm_is_not_destroyed,
