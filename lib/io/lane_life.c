@@ -175,7 +175,7 @@ static void destroy(struct vdb__post *post, int status)
 
 /* ---- Any thread ---- */
 
-/* One post at a time, however many wake it. */
+/* One post at a time, however many wake it. Acquire, pairs with woken(): the post is not in use any more. */
 static void wake(struct vdb_lane *lane, uint32_t why)
 {
 	/* Acquire, pairs with the exchange in woken(): the loop has let go of the post. */
