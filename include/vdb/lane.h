@@ -22,7 +22,7 @@ struct vdb_lane_config {
 	int32_t kick_fd; /* eventfd, duplicated, never read; -1 or 0 = none, see vdb_lane_kick() */
 	int32_t call_fd; /* eventfd, duplicated, made O_NONBLOCK; written 1 to interrupt; -1 or 0 = none */
 	/* Requests that the backend has at once; 0 = 128. Each that has more than 4 pieces takes
-	 * up to 27 KiB (24 bytes a piece, by the ring's max_segments), kept for later ones
+	 * up to 26 KiB (24 bytes a piece, by the ring's max_segments), kept for later ones
 	 * until the lane is destroyed. */
 	uint32_t max_inflight;
 	void (*trigger)(void *arg); /* instead of call_fd; loop's thread */
