@@ -37,8 +37,10 @@ void bench_must(int err)
 
 static uint64_t first_tsc, first_ns; /* of bench_clock_start() */
 
+/* Not before what comes before it is done: rdtsc alone may run ahead of a load. */
 uint64_t bench_tsc(void)
 {
+	_mm_lfence();
 	return __rdtsc();
 }
 

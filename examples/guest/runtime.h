@@ -30,11 +30,12 @@ static inline void guest_out32(uint16_t port, uint32_t value)
 	__asm__ __volatile__("outl %0, %w1" ::"a"(value), "Nd"(port) : "memory");
 }
 
+/* Not before what comes before it is done: rdtsc alone may run ahead of a load. */
 static inline uint64_t guest_tsc(void)
 {
 	uint32_t low, high;
 
-	__asm__ __volatile__("rdtsc" : "=a"(low), "=d"(high)::"memory");
+	__asm__ __volatile__("lfence; rdtsc" : "=a"(low), "=d"(high)::"memory");
 	return (uint64_t)high << 32 | low;
 }
 
