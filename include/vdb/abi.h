@@ -175,6 +175,9 @@ struct vdb_cqe {
 	uint32_t flags; /* 0 */
 };
 
+/* Whether an array may have so many entries. */
+#define VDB_RING_ENTRIES_OK(n) ((n) != 0 && (n) <= VDB_RING_MAX_ENTRIES && ((n) & ((n)-1)) == 0)
+
 /* Bytes of a ring with these arrays. */
 #define VDB_RING_BYTES(sq_entries, cq_entries)                                       \
 	(sizeof(struct vdb_ring) + (uint64_t)(sq_entries) * sizeof(struct vdb_sqe) + \

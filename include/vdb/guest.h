@@ -170,11 +170,6 @@ static inline int vdb_guest_find(const void *page, uint32_t index, struct vdb_pa
 	return 0;
 }
 
-static inline int vdb_guest_entries_ok(uint32_t entries)
-{
-	return entries != 0 && entries <= VDB_RING_MAX_ENTRIES && (entries & (entries - 1)) == 0;
-}
-
 static inline int vdb_guest_bell_ok(const struct vdb_page_ring *ring, volatile void *bell)
 {
 	if (ring->bell_kind == VDB_BELL_MMIO)
@@ -193,7 +188,7 @@ static inline int vdb_guest_bell_ok(const struct vdb_page_ring *ring, volatile v
 static inline int vdb_guest_init(struct vdb_guest *g, const struct vdb_page_ring *ring, void *ring_memory,
                                  volatile void *bell)
 {
-	if (!vdb_guest_entries_ok(ring->sq_entries) || !vdb_guest_entries_ok(ring->cq_entries) ||
+	if (!VDB_RING_ENTRIES_OK(ring->sq_entries) || !VDB_RING_ENTRIES_OK(ring->cq_entries) ||
 	    ring->cq_entries < ring->sq_entries || !vdb_guest_bell_ok(ring, bell) ||
 	    ring->ring_bytes < VDB_RING_BYTES(ring->sq_entries, ring->cq_entries))
 		return VDB_GUEST_ELAYOUT;

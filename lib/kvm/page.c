@@ -39,14 +39,9 @@ void vdb__page_build(void *page, vdb_gpa_t page_gpa, const struct vdb__bell *bel
 	}
 }
 
-static bool entries_ok(uint32_t entries)
-{
-	return entries && entries <= VDB_RING_MAX_ENTRIES && !(entries & (entries - 1));
-}
-
 static int check_ring(const struct vdb_doorbell_ring *ring, uint32_t i)
 {
-	if (!entries_ok(ring->sq_entries) || !entries_ok(ring->cq_entries) ||
+	if (!VDB_RING_ENTRIES_OK(ring->sq_entries) || !VDB_RING_ENTRIES_OK(ring->cq_entries) ||
 	    ring->cq_entries < ring->sq_entries)
 		return vdb__fail(EINVAL,
 		                 "doorbell: ring %u has %u and %u entries; powers of two up to %u, no fewer "

@@ -199,20 +199,15 @@ static const struct vdb__queue_ops ring_ops = {
         .destroy = ring_destroy,
 };
 
-static bool entries_ok(uint32_t entries)
-{
-	return entries != 0 && entries <= VDB_RING_MAX_ENTRIES && (entries & (entries - 1)) == 0;
-}
-
 /* Puts the defaults where zeroes are, and refuses what cannot be. */
 static int check_config(struct vdb_ring_config *c)
 {
-	if (!entries_ok(c->sq_entries))
+	if (!VDB_RING_ENTRIES_OK(c->sq_entries))
 		return vdb__fail(EINVAL, "ring at %#llx: sq_entries %u is not a power of two from 1 to %u",
 		                 (unsigned long long)c->gpa, c->sq_entries, VDB_RING_MAX_ENTRIES);
 	if (c->cq_entries == 0)
 		c->cq_entries = c->sq_entries;
-	if (!entries_ok(c->cq_entries) || c->cq_entries < c->sq_entries)
+	if (!VDB_RING_ENTRIES_OK(c->cq_entries) || c->cq_entries < c->sq_entries)
 		return vdb__fail(EINVAL, "ring at %#llx: cq_entries %u is not a power of two from %u to %u",
 		                 (unsigned long long)c->gpa, c->cq_entries, c->sq_entries,
 		                 VDB_RING_MAX_ENTRIES);
