@@ -56,7 +56,7 @@ static void end(struct vdb_lane *lane)
 
 	vdb__list_remove(&lane->batch.link);
 	if (lane->member)
-		vdb__loop_part_member(lane->loop, &lane->as_member);
+		vdb__loop_part_member(&lane->as_member);
 	lane->member = false;
 	let_go(lane);
 	queue->ops->destroy(queue);

@@ -12,9 +12,8 @@ void vdb__loop_join_member(struct vdb_loop *loop, struct vdb__member *member)
 	vdb__list_append(&loop->members, &member->link);
 }
 
-void vdb__loop_part_member(struct vdb_loop *loop, struct vdb__member *member)
+void vdb__loop_part_member(struct vdb__member *member)
 {
-	(void)loop;
 	vdb__list_remove(&member->link);
 }
 

@@ -93,6 +93,6 @@ struct vdb__member {
 	void (*leave)(struct vdb__member *member);
 };
 void vdb__loop_join_member(struct vdb_loop *loop, struct vdb__member *member);
-void vdb__loop_part_member(struct vdb_loop *loop, struct vdb__member *member);
+void vdb__loop_part_member(struct vdb__member *member);
 
 #endif

@@ -225,7 +225,7 @@ static void part(void *arg)
 {
 	struct member *member = arg;
 
-	vdb__loop_part_member(member->loop, &member->member);
+	vdb__loop_part_member(&member->member);
 	member->parted++;
 	vdb_timer_destroy(member->timer);
 }
@@ -282,7 +282,7 @@ static void late_done(struct vdb_io *io, int64_t result)
 	struct late *late = vdb__container(io, struct late, pipe.io);
 
 	pipe_done(io, result);
-	vdb__loop_part_member(late->pipe.loop, &late->member);
+	vdb__loop_part_member(&late->member);
 }
 
 static void late_leave(struct vdb__member *member)
