@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "bells.h"
 #include "kvm/page.h"
 #include "kvm_fixture.h"
 #include "leak.h"
@@ -23,23 +24,6 @@ static void setup(void)
 static void teardown(void)
 {
 	kvm_fixture_end(&f);
-}
-
-static const struct vdb_doorbell_ring some_rings[] = {
-        {.ring_gpa = 0x10000, .sq_entries = 8, .cq_entries = 16, .irq = 5, .ring_id = 100, .match = 5},
-        {.ring_gpa = 0x20000, .sq_entries = 8, .cq_entries = 8, .ring_id = 101, .match = 7},
-        {.ring_gpa = 0x30000, .sq_entries = 1, .cq_entries = 1, .ring_id = 102, .match = 0xffffffff},
-};
-
-static struct vdb_doorbell_config some(uint32_t kind, uint32_t rings)
-{
-	return (struct vdb_doorbell_config){
-	        .size = sizeof(struct vdb_doorbell_config),
-	        .kind = kind,
-	        .addr = VDB_GPA_ANY,
-	        .rings = some_rings,
-	        .ring_count = rings,
-	};
 }
 
 static struct vdb_doorbell *make(const struct vdb_doorbell_config *config)

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "run.h"
+
 static void nap(void)
 {
 	const struct timespec ms = {.tv_nsec = 1000000};
@@ -156,20 +158,11 @@ uint32_t kvm_fixture_word(const struct kvm_fixture *f, uint32_t gpa)
 
 int kvm_tests_run(const char *name, void (*setup)(void), void (*teardown)(void), const TTest *const *tests)
 {
-	Suite *suite = suite_create(name);
 	TCase *tc = tcase_create(name);
-	SRunner *runner;
-	int failed;
 
 	kvm_fixture_need();
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 120);
 	for (; *tests; tests++)
 		tcase_add_test(tc, *tests);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return test_run_within(name, tc, 120);
 }
