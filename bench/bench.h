@@ -107,6 +107,11 @@ void bench_vm_serve(struct bench_vm *vm, struct vdb_backend *backend, uint32_t p
 /* Lets the guest go and waits for its end, for which it has some time beyond `ms`. */
 void bench_vm_run(struct bench_vm *vm, uint64_t ms);
 
+/* All that a benchmark of requests does once there are a VM and a backend, which is taken: reads
+ * of BENCH_BLOCK at random among the first `blocks`, at the case's depth, for o->ms. */
+void bench_vm_read(struct bench_vm *vm, const struct bench_options *o, const struct bench_case *c,
+                   struct vdb_backend *backend, uint64_t blocks);
+
 void bench_vm_destroy(struct bench_vm *vm);
 
 #endif

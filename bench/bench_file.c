@@ -13,7 +13,6 @@
 
 #include "bench.h"
 
-#define POLL_NS 50000u
 #define CHUNK (1u << 20)
 #define DIRECT 1u /* kind */
 
@@ -104,15 +103,8 @@ static void reads(const struct bench_options *o, const struct bench_case *c)
 	make_ready(o, path, c->kind != DIRECT);
 	backend = open_backend(c, path);
 	bench_vm_create(&vm, o, VDB_DOORBELL_PAGE);
-	vm.box->mode = BENCH_REQUESTS;
-	vm.box->depth = c->depth;
 	vm.box->check = o->check;
-	vm.box->blocks = (o->file_mib << 20) / BENCH_BLOCK;
-	vm.box->duration = bench_ms_to_ticks(o->ms);
-	vm.box->warm_up = vm.box->duration / 10;
-	bench_vm_start(&vm);
-	bench_vm_serve(&vm, backend, c->polling ? POLL_NS : 0);
-	bench_vm_run(&vm, o->ms * 2);
+	bench_vm_read(&vm, o, c, backend, (o->file_mib << 20) / BENCH_BLOCK);
 	report(o, c, &vm);
 	bench_vm_destroy(&vm);
 }

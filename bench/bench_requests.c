@@ -7,7 +7,6 @@
  */
 #include "bench.h"
 
-#define POLL_NS 50000u
 #define BLOCKS (1u << 20)
 
 /* io_uring_enter is the only call of the data path: no interrupt is asked for. */
@@ -36,14 +35,7 @@ static void rate(const struct bench_options *o, const struct bench_case *c)
 
 	bench_vm_create(&vm, o, VDB_DOORBELL_PAGE);
 	bench_must(vdb_backend_null((uint64_t)BLOCKS * BENCH_BLOCK, &backend));
-	vm.box->mode = BENCH_REQUESTS;
-	vm.box->depth = c->depth;
-	vm.box->blocks = BLOCKS;
-	vm.box->duration = bench_ms_to_ticks(o->ms);
-	vm.box->warm_up = vm.box->duration / 10;
-	bench_vm_start(&vm);
-	bench_vm_serve(&vm, backend, c->polling ? POLL_NS : 0);
-	bench_vm_run(&vm, o->ms * 2);
+	bench_vm_read(&vm, o, c, backend, BLOCKS);
 	report(o, c, &vm);
 	bench_vm_destroy(&vm);
 }

@@ -17,6 +17,7 @@ extern const unsigned char bench_guest[], bench_guest_end[];
 #define SAMPLES (GUEST_FREE + 0x100000u)
 #define ROOM ((RAM_BYTES - SAMPLES) / 8)
 #define MATCH 7u
+#define POLL_NS 50000u
 
 /* ---- Creation ---- */
 
@@ -253,6 +254,19 @@ static void destroy_loop(struct bench_vm *vm)
 	wait_and_drop(gone);
 	bench_must(vdb_loop_join(vm->loop));
 	bench_must(vdb_loop_destroy(vm->loop));
+}
+
+void bench_vm_read(struct bench_vm *vm, const struct bench_options *o, const struct bench_case *c,
+                   struct vdb_backend *backend, uint64_t blocks)
+{
+	vm->box->mode = BENCH_REQUESTS;
+	vm->box->depth = c->depth;
+	vm->box->blocks = blocks;
+	vm->box->duration = bench_ms_to_ticks(o->ms);
+	vm->box->warm_up = vm->box->duration / 10;
+	bench_vm_start(vm);
+	bench_vm_serve(vm, backend, c->polling ? POLL_NS : 0);
+	bench_vm_run(vm, o->ms * 2);
 }
 
 void bench_vm_destroy(struct bench_vm *vm)

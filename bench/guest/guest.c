@@ -3,10 +3,9 @@
  * The guest of all benchmarks: rings bells, or keeps a number of requests under way,
  * and notes times. It polls; all of it runs in CPL 3.
  */
-#include <vdb/guest.h>
-
 #include "layout.h"
 #include "mailbox.h"
+#include "ring.h"
 #include "runtime.h"
 
 static struct bench_mailbox *box;
@@ -90,12 +89,8 @@ static void ring_bells(void)
 
 static void find_ring(const void *page)
 {
-	struct vdb_page_ring desc;
-	int r = vdb_guest_find(page, 0, &desc);
+	int r = guest_find_ring(&ring, page);
 
-	if (!r)
-		r = vdb_guest_init(&ring, &desc, (void *)(uintptr_t)desc.ring_gpa,
-		                   (volatile void *)(uintptr_t)desc.bell_addr);
 	if (r)
 		end(BENCH_NO_RING, r);
 }

@@ -3,10 +3,9 @@
  * The alarm clock's guest: sets three alarms at once, the last one first, and tells
  * through a port in which order they went off. Polls, so it needs no kernel mode.
  */
-#include <vdb/guest.h>
-
 #include "alarm.h"
 #include "layout.h"
+#include "ring.h"
 #include "runtime.h"
 
 #define TELL_PORT 0x510u
@@ -22,12 +21,8 @@ _Noreturn static void end(uint32_t status)
 
 static int open_ring(const void *page)
 {
-	struct vdb_page_ring desc;
-	int r = vdb_guest_find(page, 0, &desc);
+	int r = guest_find_ring(&ring, page);
 
-	if (!r)
-		r = vdb_guest_init(&ring, &desc, (void *)(uintptr_t)desc.ring_gpa,
-		                   (volatile void *)(uintptr_t)desc.bell_addr);
 	if (r)
 		return r;
 	vdb_guest_reset(&ring, VDB_F_EVENT_IDX);

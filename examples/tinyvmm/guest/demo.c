@@ -4,11 +4,10 @@
  * verifies every block, round after round until its requests are used up. It
  * knows a doorbell page and a mailbox; vdb/guest.h does the rest.
  */
-#include <vdb/guest.h>
-
 #include "block.h"
 #include "layout.h"
 #include "mailbox.h"
+#include "ring.h"
 #include "runtime.h"
 
 #define MAX_DEPTH 1024u
@@ -89,12 +88,8 @@ static void wait(void)
 
 static void open_ring(const void *page)
 {
-	struct vdb_page_ring desc;
-	int r = vdb_guest_find(page, 0, &desc);
+	int r = guest_find_ring(&ring, page);
 
-	if (!r)
-		r = vdb_guest_init(&ring, &desc, (void *)(uintptr_t)desc.ring_gpa,
-		                   (volatile void *)(uintptr_t)desc.bell_addr);
 	if (r)
 		give_up(DEMO_BAD_PAGE, r);
 	vdb_guest_reset(&ring, VDB_F_EVENT_IDX);
