@@ -21,7 +21,8 @@ struct vdb_backend;
  * NOP, COPY or FILL; [offset, +len) is inside the capacity and block-aligned and,
  * but for FLUSH and USER, not empty. READ, WRITE and USER: iov is guest memory of
  * exactly len bytes in at most 1024 pieces that stays mapped until completion;
- * USER's may be written. Another thread of the guest may change it at any time.
+ * USER's may be written, but for the first `readable` bytes of a virtqueue's, which are only to be
+ * read (and end at the end of an iovec). Another thread of the guest may change it at any time.
  * Read-only but for io and scratch, which are the backend's while it has the request.
  */
 struct vdb_req {
@@ -32,6 +33,7 @@ struct vdb_req {
 	uint64_t len;
 	const struct iovec *iov;
 	struct vdb_loop *loop;
+	uint64_t readable; /* USER of a virtqueue: bytes that the driver gave to be read; else 0 */
 	struct vdb_io io;
 	uint64_t scratch[6];
 };
@@ -58,6 +60,11 @@ struct vdb_backend_ops {
 	int64_t (*step)(void *ctx, struct vdb_req *req, uint64_t max);
 	/* After the last lane has let go. NULL: nothing to do. */
 	void (*destroy)(void *ctx);
+	/* Somebody waits for the end of this pending request (its queue is reset, or its lane
+	 * destroyed): complete it soon, here or later, with -ECANCELED or its result. For requests
+	 * that wait for the outside, such as a console's input. NULL: they end by themselves. Loop's thread.
+	 */
+	void (*cancel)(void *ctx, struct vdb_req *req);
 };
 
 #define VDB_BACKEND_READONLY (1u << 0)
@@ -80,6 +87,11 @@ void vdb_backend_destroy(struct vdb_backend *backend);
 /* Set info->size first. Any thread. */
 VDB_MUST_CHECK int vdb_backend_query(const struct vdb_backend *backend, struct vdb_backend_info *info);
 
+/* The backend has `capacity` bytes from now on, as its owner has seen to: requests that start later
+ * are held to it. -EINVAL: not a multiple of its block size. Any thread. Devices in front of it
+ * want to hear of it: vdb_blk_resized(). */
+VDB_MUST_CHECK int vdb_backend_resize(struct vdb_backend *backend, uint64_t capacity);
+
 /* Finishes a pending request: `result` as in struct vdb_cqe, for READ and WRITE the
  * bytes moved (less than all is -EIO to the guest). Once; also from within start(),
  * which then returns VDB_REQ_PENDING. Loop's thread; req is gone afterwards. */
@@ -98,6 +110,10 @@ void vdb_req_charge(struct vdb_req *req, uint64_t bytes);
 /* O_DIRECT: no page cache. Guest buffers that the file would refuse go by way of
  * one of 64 KiB, allocated while the request lasts. */
 #define VDB_FILE_DIRECT (1u << 1)
+/* An open-file-description lock (fcntl F_OFD_SETLK) while the backend lives: shared if READONLY,
+ * exclusive else, against other processes and other VMs of this one. -EBUSY: somebody else has
+ * it; -ENOLCK: the file system cannot lock. */
+#define VDB_FILE_LOCK (1u << 2)
 
 struct vdb_file_config {
 	uint32_t size;
@@ -116,6 +132,10 @@ struct vdb_file_config {
  * not fit for O_DIRECT; or what open() said.
  */
 VDB_MUST_CHECK int vdb_backend_file(const struct vdb_file_config *config, struct vdb_backend **out);
+
+/* Takes up the present size of the file behind a file backend, which may have grown or shrunk, and returns
+ * it in bytes. -EINVAL: not a file backend, or its size is no multiple of the block size. Any thread. */
+VDB_MUST_CHECK int64_t vdb_backend_file_resize(struct vdb_backend *backend);
 
 /* Host memory, the caller's, `len` bytes, a multiple of 512: it must outlive the backend. */
 VDB_MUST_CHECK int vdb_backend_memory(void *memory, uint64_t len, struct vdb_backend **out);

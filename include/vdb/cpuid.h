@@ -29,6 +29,11 @@ struct vdb_cpuid_override {
 VDB_MUST_CHECK int vdb_cpuid_set(struct vdb_vm *vm, const struct vdb_cpuid_override *overrides,
                                  uint32_t count);
 
+/* One package of `cpus` cores with one thread each (leaves 1, 4, 0xb, 0x1f, 0x80000008, 0x8000001d,
+ * 0x8000001e), below the overrides of vdb_cpuid_set(). 0 = what KVM says, the default. -EBUSY: a vCPU exists.
+ * Control thread. */
+VDB_MUST_CHECK int vdb_cpuid_topology(struct vdb_vm *vm, uint32_t cpus);
+
 /* The four registers that vCPUs of this VM see: as KVM keeps them for a vCPU that exists
  * (it may insist on some bits), else as the policy says. -ENOENT if the leaf is absent. */
 VDB_MUST_CHECK int vdb_cpuid_get(struct vdb_vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);

@@ -28,15 +28,16 @@ struct vdb_irq_config {
 	uint64_t msi_address; /* MSI: 0xfee00000 | apic id << 12 */
 };
 
-/* -ENOTSUP without an irqchip; -ENOSPC when no GSI is left; -EINVAL. Control
- * thread: changing routes waits for RCU. */
+/* -ENOTSUP without an irqchip; -ENOSPC when no GSI is left; -EINVAL. Any thread but a
+ * loop's: changing routes waits for RCU. */
 VDB_MUST_CHECK int vdb_irq_create(struct vdb_vm *vm, const struct vdb_irq_config *config,
                                   struct vdb_irq **out);
 
-/* Leaves nothing in the kernel. NULL is fine. Control thread. */
+/* Leaves nothing in the kernel. NULL is fine. Any thread but a loop's. */
 void vdb_irq_destroy(struct vdb_irq *irq);
 
-/* Sends an MSI elsewhere from now on. Control thread. */
+/* Sends an MSI elsewhere from now on; one call to KVM, whatever the number of routes. Any thread but a
+ * loop's, one at a time per irq. */
 VDB_MUST_CHECK int vdb_irq_retarget(struct vdb_irq *irq, uint64_t msi_address, uint32_t msi_data);
 
 /* Write 1 (8 bytes) to interrupt the guest. The irq's own; any thread. */

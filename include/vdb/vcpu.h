@@ -50,6 +50,11 @@ void vdb_vcpu_kick(struct vdb_vcpu *vcpu);
  */
 VDB_MUST_CHECK int vdb_vcpu_wait(struct vdb_vcpu *vcpu, struct vdb_gate *gate, int64_t *result);
 
+/* For bus handlers, on the vCPU's thread: tells the VM's event function what the guest asked for by this
+ * access; it stops the vCPU when the handler has returned if that says VDB_EVENT_STOP. event->kind, data
+ * and text are the caller's, the library fills in the rest. */
+void vdb_vcpu_raise(struct vdb_vcpu *vcpu, const struct vdb_event *event);
+
 /* Monotonic counters. Any thread, at no cost to the vCPU. */
 struct vdb_vcpu_stats {
 	uint32_t size;

@@ -8,8 +8,14 @@
 #define VDB_VDB_H
 
 #include <vdb/abi.h>
+#include <vdb/acpi.h>
 #include <vdb/backend.h>
+#include <vdb/bell.h>
+#include <vdb/blk.h>
+#include <vdb/boot.h>
 #include <vdb/bus.h>
+#include <vdb/chardev.h>
+#include <vdb/console.h>
 #include <vdb/cpuid.h>
 #include <vdb/doorbell.h>
 #include <vdb/error.h>
@@ -18,11 +24,20 @@
 #include <vdb/irq.h>
 #include <vdb/kvm.h>
 #include <vdb/lane.h>
+#include <vdb/line.h>
 #include <vdb/loop.h>
 #include <vdb/mem.h>
+#include <vdb/pci.h>
+#include <vdb/platform.h>
 #include <vdb/ring.h>
+#include <vdb/rng.h>
+#include <vdb/serial.h>
 #include <vdb/types.h>
 #include <vdb/vcpu.h>
+#include <vdb/virtio.h>
+#include <vdb/virtio_mmio.h>
+#include <vdb/virtio_pci.h>
+#include <vdb/virtq.h>
 #include <vdb/vm.h>
 #include <vdb/worker.h>
 #include <vdb/x86.h>

@@ -30,6 +30,11 @@ enum {
 	VDB_EVENT_FAIL_ENTRY = 5,     /* data[0] = hardware reason */
 	VDB_EVENT_UNKNOWN_EXIT = 6,   /* data[0] = exit reason */
 	VDB_EVENT_RUN_FAILED = 7,     /* KVM_RUN returned an error; data[0] = errno */
+	/* Raised by devices (vdb_vcpu_raise()): */
+	VDB_EVENT_RESET = 8,    /* the guest asks to be reset */
+	VDB_EVENT_POWEROFF = 9, /* the guest has powered off */
+	VDB_EVENT_PANIC = 10,   /* data[0] = what it wrote to pvpanic */
+	VDB_EVENT_EXIT = 11,    /* data[0] = what it wrote to debug-exit */
 };
 
 struct vdb_event {
@@ -57,6 +62,8 @@ enum {
 	VDB_IRQCHIP_NONE = 2,
 };
 
+#define VDB_VM_PIT (1u << 0) /* i8254 timer and port 0x61 in the kernel, with VDB_IRQCHIP_KERNEL */
+
 struct vdb_vm_config {
 	uint32_t size;
 	uint32_t irqchip;    /* VDB_IRQCHIP_* */
@@ -71,6 +78,8 @@ struct vdb_vm_config {
 	uint16_t doorbell_port;    /* first of doorbell_ports 4-byte ports; 0 = 0x6000 */
 	uint16_t doorbell_ports;   /* 0 = 256 */
 	struct vdb_worker *worker; /* runs what waits; NULL: see vdb_vm_destroy() */
+	uint32_t flags;            /* VDB_VM_* */
+	uint32_t reserved;
 };
 
 /*

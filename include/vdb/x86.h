@@ -43,6 +43,20 @@ struct vdb_x86_start {
  */
 VDB_MUST_CHECK int vdb_x86_start64(struct vdb_vcpu *vcpu, const struct vdb_x86_start *start);
 
+/* Sets the vCPU to start at `entry` in 32-bit protected mode without paging, flat segments, interrupts off,
+ * ebx = `info`: PVH. Writes nothing to memory. */
+VDB_MUST_CHECK int vdb_x86_start32(struct vdb_vcpu *vcpu, vdb_gpa_t entry, vdb_gpa_t info);
+
+/* Sets the vCPU to start at `entry` in CPL 0 as Linux's 64-bit boot protocol wants it: flat segments 0x10 and
+ * 0x18, an identity map of the low 4 GiB, rsi = `info`. Fills VDB_X86_TABLES_BYTES of memory at `tables`,
+ * page-aligned. */
+VDB_MUST_CHECK int vdb_x86_start_linux(struct vdb_vcpu *vcpu, vdb_gpa_t entry, vdb_gpa_t info,
+                                       vdb_gpa_t tables);
+
+/* MSRs as firmware would have left them (memory type default write-back, fast strings on), where the vCPU
+ * has them. Any vCPU that does not run. */
+VDB_MUST_CHECK int vdb_x86_firmware_msrs(struct vdb_vcpu *vcpu);
+
 #ifdef __cplusplus
 }
 #endif

@@ -29,8 +29,9 @@ struct vdb__elem {
 	uint64_t cookie; /* names it in complete(): user_data, or a descriptor head */
 	uint8_t op;
 	uint8_t flags;
-	uint16_t reserved;
-	uint32_t nseg; /* filled of segs */
+	uint16_t first; /* segs[first..first+nseg) are the data */
+	uint32_t nseg;
+	uint32_t nread; /* USER of a virtqueue: of these, the first that are only to be read */
 	uint64_t offset;
 	uint64_t len;  /* of all segments, or of the operation if it has no data */
 	int32_t error; /* the request is malformed: complete it with this, do nothing */
@@ -56,7 +57,8 @@ struct vdb__queue_ops {
 	bool (*ready)(struct vdb_queue *q, uint32_t inflight);
 	/* The next request; segs has room for queue->max_segments. False: none, or broken now. */
 	bool (*pop)(struct vdb_queue *q, struct vdb__elem *elem, struct vdb__seg *segs);
-	/* Stages a completion; there is always room. `written`: bytes put into the guest's buffers.
+	/* Stages a completion; there is always room. `written`: bytes put into the guest's buffers
+	 * (of a USER request: its result).
 	 * Exactly once for each popped request, also after fail() and during a reset (dropped then). */
 	void (*complete)(struct vdb_queue *q, uint64_t cookie, int64_t result, uint64_t written);
 	/* Makes staged completions and freed slots visible, once. True: interrupt the guest. */
