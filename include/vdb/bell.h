@@ -16,7 +16,7 @@ extern "C" {
 
 struct vdb_bell;
 
-#define VDB_BELL_PORT (1u << 0)   /* addr is a port, else guest-physical */
+#define VDB_BELL_PORT (1u << 0)  /* addr is a port, else guest-physical */
 #define VDB_BELL_MATCH (1u << 1) /* rings only when `match` is written; len 1, 2, 4 or 8 */
 
 struct vdb_bell_config {
