@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A doorbell is at most two places - where it rings and the page that
- * describes it, which are one for a self-describing page - and an ioeventfd per
+ * describes it, which are one for a self-describing page - and a bell per
  * ring. Each place is claimed on its bus, so that neither a device nor another
  * doorbell gets it.
  */
@@ -9,19 +9,18 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <unistd.h>
+#include <vdb/bell.h>
 
 #include "base/atomic.h"
 #include "base/config.h"
 #include "base/error.h"
 #include "base/export.h"
-#include "kvm/event_fd.h"
 #include "kvm/page.h"
 #include "kvm/vm.h"
 
 #define PORT_BYTES 4u
+#define RING_BYTES 4u /* of the store that rings */
 #define PORTS_END 0x10000u
 #define GPA_END (1ull << 52)
 
@@ -31,12 +30,6 @@ struct place {
 	struct vdb__carve *carve;
 	uint64_t addr;
 	uint64_t len; /* 0 = no place */
-};
-
-struct ring {
-	int fd;
-	uint32_t match;
-	bool assigned;
 };
 
 struct vdb_doorbell {
@@ -49,7 +42,7 @@ struct vdb_doorbell {
 	void *own_page;      /* of a page outside the window: its mapping */
 	int own_slot;        /* and its memslot, -1 = none */
 	uint32_t ring_count;
-	struct ring rings[];
+	struct vdb_bell *rings[]; /* each one's, NULL until connected */
 };
 
 /* ---- Places ---- */
@@ -224,54 +217,23 @@ static void give_up_page(struct vdb_doorbell *bell)
 	give_up(&bell->page);
 }
 
-/* ---- ioeventfds ---- */
+/* ---- Bells ---- */
 
-static int set_ioeventfd(const struct vdb_doorbell *bell, const struct ring *ring, uint32_t flags)
+static int connect_ring(struct vdb_doorbell *doorbell, uint32_t i, uint32_t match)
 {
-	struct kvm_ioeventfd request = {
-	        .addr = vdb_doorbell_addr(bell),
-	        .len = 4,
-	        .fd = ring->fd,
-	        .flags = flags,
-	};
+	struct vdb_bell_config config = {
+	        .size = sizeof(config), .addr = vdb_doorbell_addr(doorbell), .len = RING_BYTES};
 
-	if (bell->kind == VDB_DOORBELL_PIO)
-		request.flags |= KVM_IOEVENTFD_FLAG_PIO;
-	if (bell->ring_count > 1) {
-		request.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
-		request.datamatch = ring->match;
-	} else if (bell->kind == VDB_DOORBELL_MMIO &&
-	           (bell->vm->kvm->info.features & VDB_KVM_IOEVENTFD_ANY)) {
-		/* Any width, and on VMX the short way that does not decode the instruction. */
-		request.len = 0;
+	if (doorbell->kind == VDB_DOORBELL_PIO)
+		config.flags |= VDB_BELL_PORT;
+	if (doorbell->ring_count > 1) {
+		config.flags |= VDB_BELL_MATCH;
+		config.match = match;
+	} else if (doorbell->kind == VDB_DOORBELL_MMIO &&
+	           (doorbell->vm->kvm->info.features & VDB_KVM_IOEVENTFD_ANY)) {
+		config.len = 0;
 	}
-	return ioctl(bell->vm->fd, KVM_IOEVENTFD, &request) ? -errno : 0;
-}
-
-static int connect_ring(struct vdb_doorbell *bell, struct ring *ring)
-{
-	int err;
-
-	ring->fd = vdb__event_fd("doorbell");
-	if (ring->fd < 0)
-		return ring->fd;
-	err = set_ioeventfd(bell, ring, 0);
-	if (err == -ENOSPC)
-		return vdb__fail(ENOSPC, "doorbell at %#llx: KVM's bus of the VM is full",
-		                 (unsigned long long)vdb_doorbell_addr(bell));
-	if (err)
-		return vdb__fail_sys(-err, "doorbell at %#llx: KVM_IOEVENTFD",
-		                     (unsigned long long)vdb_doorbell_addr(bell));
-	ring->assigned = true;
-	return 0;
-}
-
-static void disconnect_ring(struct vdb_doorbell *bell, struct ring *ring)
-{
-	if (ring->assigned)
-		(void)set_ioeventfd(bell, ring, KVM_IOEVENTFD_FLAG_DEASSIGN);
-	if (ring->fd >= 0)
-		close(ring->fd);
+	return vdb_bell_create(doorbell->vm, &config, &doorbell->rings[i]);
 }
 
 /* ---- The whole ---- */
@@ -306,7 +268,7 @@ static int build(struct vdb_doorbell *bell, const struct vdb_doorbell_config *co
 	if (!err && described(config))
 		err = claim_page(bell, bell->kind == VDB_DOORBELL_PAGE ? config->addr : config->page);
 	for (uint32_t i = 0; i < bell->ring_count && !err; i++)
-		err = connect_ring(bell, &bell->rings[i]);
+		err = connect_ring(bell, i, config->rings[i].match);
 	if (!err && described(config))
 		write_page(bell, config);
 	return err;
@@ -322,10 +284,7 @@ static struct vdb_doorbell *alloc(struct vdb_vm *vm, const struct vdb_doorbell_c
 	bell->kind = config->kind;
 	bell->own_slot = -1;
 	bell->ring_count = config->ring_count;
-	for (uint32_t i = 0; i < config->ring_count; i++)
-		bell->rings[i] = (struct ring){.fd = -1, .match = config->rings[i].match};
 	vdb__list_append(&vm->doorbells, &bell->link);
-	vdb__fetch_add(&vm->attached, 1);
 	return bell;
 }
 
@@ -357,17 +316,16 @@ VDB_EXPORT void vdb_doorbell_destroy(struct vdb_doorbell *doorbell)
 	if (!doorbell)
 		return;
 	for (uint32_t i = 0; i < doorbell->ring_count; i++)
-		disconnect_ring(doorbell, &doorbell->rings[i]);
+		vdb_bell_destroy(doorbell->rings[i]);
 	give_up_page(doorbell);
 	give_up(&doorbell->bell);
 	vdb__list_remove(&doorbell->link);
-	vdb__fetch_add(&doorbell->vm->attached, (uint32_t)-1);
 	free(doorbell);
 }
 
 VDB_EXPORT int vdb_doorbell_fd(const struct vdb_doorbell *doorbell, uint32_t index)
 {
-	return index < doorbell->ring_count ? doorbell->rings[index].fd : -1;
+	return index < doorbell->ring_count ? vdb_bell_fd(doorbell->rings[index]) : -1;
 }
 
 VDB_EXPORT uint64_t vdb_doorbell_addr(const struct vdb_doorbell *doorbell)

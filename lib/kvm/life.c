@@ -400,7 +400,8 @@ static int may_destroy(const struct vdb_vm *vm)
 	uint32_t attached = vdb__load(&vm->attached);
 
 	if (attached)
-		return vdb__fail(EBUSY, "vm: %u doorbells and interrupts are left; destroy them first",
+		return vdb__fail(EBUSY,
+		                 "vm: %u bells and interrupts are left; destroy them, and doorbells, first",
 		                 attached);
 	if (vm->life.destroying)
 		return vdb__fail(EALREADY, "vm: is being destroyed");

@@ -31,7 +31,7 @@ struct vdb_vm {
 	struct vdb__policy policy;
 	struct vdb__list doorbells;
 	struct vdb__list spares; /* vCPUs whose creation failed half-way */
-	uint32_t attached;       /* doorbells and irqs: what must be gone before the VM goes; atomic */
+	uint32_t attached;       /* bells and irqs: what must be gone before the VM goes; atomic */
 	struct vdb__life life;
 };
 

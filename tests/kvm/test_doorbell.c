@@ -271,7 +271,7 @@ START_TEST(the_caller_may_name_every_address)
 	}
 	/* The VM cannot go before them. */
 	ck_assert_int_eq(vdb_vm_destroy(f.vm, NULL, NULL), -EBUSY);
-	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "9 doorbells"));
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "9 bells"));
 	for (unsigned i = 0; i < 3; i++)
 		vdb_doorbell_destroy(bell[i]);
 	for (unsigned i = 0; i < 4; i++)
