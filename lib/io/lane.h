@@ -58,6 +58,7 @@ struct vdb_lane {
 	int kick_fd;
 	bool joined;   /* hears of memory changes */
 	bool doomed;   /* vdb_lane_destroy() was called */
+	bool kept;     /* vdb__lane_close() was called: the queue goes with the lane, not before */
 	bool member;   /* of the loop */
 	uint32_t gone; /* released when everything but the lane itself is freed */
 	uint32_t wake; /* VDB__WAKE_*, shared with other threads */
@@ -105,6 +106,13 @@ struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane);
 void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces);
 
 /* ---- lane_life.c ---- */
+
+/*
+ * vdb_lane_destroy() in two steps: done(arg) comes as there, but lane and queue are still there, with
+ * their final counters and position; from then on vdb_lane_destroy() frees both at once.
+ * Once. When the loop was destroyed first, the queue is gone already (lane->queue is NULL).
+ */
+void vdb__lane_close(struct vdb_lane *lane, vdb_done_fn done, void *arg);
 
 /* To be called when a lane that is closing has lost a request. */
 void vdb__lane_drained(struct vdb_lane *lane);

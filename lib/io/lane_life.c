@@ -44,6 +44,8 @@ static void free_doomed(struct vdb_lane *lane)
 	vdb_done_fn done = lane->done;
 	void *arg = lane->done_arg;
 
+	if (lane->queue)
+		lane->queue->ops->destroy(lane->queue);
 	free(lane);
 	if (done)
 		done(arg);
@@ -53,19 +55,26 @@ static void free_doomed(struct vdb_lane *lane)
 static void end(struct vdb_lane *lane)
 {
 	struct vdb_queue *queue = lane->queue;
+	vdb_done_fn closed = lane->kept ? lane->done : NULL;
+	void *closed_arg = lane->done_arg;
 
 	vdb__list_remove(&lane->batch.link);
 	if (lane->member)
 		vdb__loop_part_member(&lane->as_member);
 	lane->member = false;
 	let_go(lane);
-	queue->ops->destroy(queue);
-	lane->queue = NULL;
+	if (!lane->kept) {
+		queue->ops->destroy(queue);
+		lane->queue = NULL;
+	}
 	lane->phase = VDB__LANE_GONE;
-	if (lane->doomed)
+	if (lane->doomed) {
 		free_doomed(lane);
-	else
-		vdb__store_release(&lane->gone, 1u); /* pairs with vdb_lane_destroy() */
+		return;
+	}
+	vdb__store_release(&lane->gone, 1u); /* pairs with vdb_lane_destroy() */
+	if (closed)
+		closed(closed_arg); /* may free the lane */
 }
 
 /* A wake post that is queued still points into the lane: it will come and end it. */
@@ -173,6 +182,19 @@ static void destroy(struct vdb__post *post, int status)
 		start_closing(lane);
 }
 
+static void shut(struct vdb__post *post, int status)
+{
+	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, destroy_post);
+
+	(void)status;
+	if (lane->phase == VDB__LANE_GONE) {
+		lane->done(lane->done_arg);
+		return;
+	}
+	lane->kept = true;
+	start_closing(lane);
+}
+
 /* ---- Any thread ---- */
 
 /* One post at a time, however many wake it. Acquire, pairs with woken(): the post is not in use any more. */
@@ -202,6 +224,17 @@ VDB_EXPORT void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *
 	lane->done_arg = arg;
 	if (vdb__load_acquire(&lane->gone))
 		free_doomed(lane);
+	else
+		vdb__loop_post(lane->loop, &lane->destroy_post);
+}
+
+void vdb__lane_close(struct vdb_lane *lane, vdb_done_fn done, void *arg)
+{
+	lane->done = done;
+	lane->done_arg = arg;
+	lane->destroy_post.fn = shut;
+	if (vdb__load_acquire(&lane->gone))
+		done(arg);
 	else
 		vdb__loop_post(lane->loop, &lane->destroy_post);
 }

@@ -12,6 +12,7 @@
 #include <vdb/error.h>
 #include <vdb/gate.h>
 
+#include "io/lane.h"
 #include "leak.h"
 #include "rig.h"
 #include "run.h"
@@ -468,6 +469,45 @@ START_TEST(bad_configs_are_refused)
 }
 END_TEST
 
+START_TEST(close_keeps_counters_and_queue)
+{
+	int done = 0, freed = 0;
+
+	setup_slow();
+	ck_assert(mock_submit(&guest.m, VDB_OP_READ, RIG_DATA, 512, 0, 1));
+	RIG_UNTIL(&rig, hold.n == 1);
+	vdb__lane_close(guest.lane, gone, &done);
+	rig_turns(&rig, 10);
+	ck_assert_int_eq(done, 0);
+	rig_hold_end(&hold, 512, 5);
+	RIG_UNTIL(&rig, done);
+	ck_assert_uint_eq(rig_stats(&guest).completions, 1);
+	ck_assert_ptr_nonnull(guest.lane->queue);
+	ck_assert_int_eq(vdb_mem_destroy(guest.ram.mem), -EBUSY);
+	vdb_lane_kick(guest.lane);
+	vdb_lane_destroy(guest.lane, gone, &freed);
+	ck_assert_int_eq(freed, 1);
+	vdb_backend_destroy(backend);
+	rig_close(&rig);
+	close_guest();
+}
+END_TEST
+
+START_TEST(close_when_the_loop_is_gone)
+{
+	int done = 0;
+
+	setup_slow();
+	rig_close(&rig);
+	vdb__lane_close(guest.lane, gone, &done);
+	ck_assert_int_eq(done, 1);
+	ck_assert_ptr_null(guest.lane->queue);
+	vdb_lane_destroy(guest.lane, NULL, NULL);
+	vdb_backend_destroy(backend);
+	close_guest();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("life");
@@ -486,6 +526,8 @@ int main(void)
 	tcase_add_test(tc, lanes_come_and_go_while_the_loop_runs);
 	tcase_add_test(tc, lane_keeps_its_tenant_and_backend);
 	tcase_add_test(tc, lanes_leave_nothing_behind);
+	tcase_add_test(tc, close_keeps_counters_and_queue);
+	tcase_add_test(tc, close_when_the_loop_is_gone);
 	tcase_add_test(tc, bad_configs_are_refused);
 	return test_run("lane_life", tc);
 }
