@@ -51,8 +51,10 @@ void vdb_vcpu_kick(struct vdb_vcpu *vcpu);
 VDB_MUST_CHECK int vdb_vcpu_wait(struct vdb_vcpu *vcpu, struct vdb_gate *gate, int64_t *result);
 
 /* For bus handlers, on the vCPU's thread: tells the VM's event function what the guest asked for by this
- * access; it stops the vCPU when the handler has returned if that says VDB_EVENT_STOP. event->kind, data
- * and text are the caller's, the library fills in the rest. */
+ * access. If that says VDB_EVENT_STOP, the vCPU stops when the handler has returned and the access is
+ * complete: run again, it goes on behind it. event->size, kind, data and text (NULL: the library's words) are
+ * the caller's, the library fills in the rest. vcpu NULL (vdb_bus_access.vcpu of a host's access): nothing
+ * happens. */
 void vdb_vcpu_raise(struct vdb_vcpu *vcpu, const struct vdb_event *event);
 
 /* Monotonic counters. Any thread, at no cost to the vCPU. */

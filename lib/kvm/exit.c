@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "base/config.h"
+#include "base/export.h"
 #include "kvm/arch.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -121,12 +123,50 @@ static void begin_report(struct report *r, struct vdb_vcpu *vcpu)
 }
 
 /* True: the embedder says go on. */
-static bool raise_event(struct vdb_vcpu *vcpu, const struct report *r)
+static bool tell(struct vdb_vcpu *vcpu, const struct report *r)
 {
 	const struct vdb_vm_config *config = &vcpu->vm->config;
 
-	vdb__count(&vcpu->stats.exits_other, 1);
 	return config->event && config->event(config->event_arg, &r->event) == VDB_EVENT_CONTINUE;
+}
+
+static bool raise_event(struct vdb_vcpu *vcpu, const struct report *r)
+{
+	vdb__count(&vcpu->stats.exits_other, 1);
+	return tell(vcpu, r);
+}
+
+static const char *wish(uint32_t kind)
+{
+	switch (kind) {
+	case VDB_EVENT_RESET:
+		return "the guest asks to be reset";
+	case VDB_EVENT_POWEROFF:
+		return "the guest has powered off";
+	case VDB_EVENT_PANIC:
+		return "the guest has panicked";
+	case VDB_EVENT_EXIT:
+		return "the guest has ended";
+	default:
+		return "a device has something to tell";
+	}
+}
+
+VDB_EXPORT void vdb_vcpu_raise(struct vdb_vcpu *vcpu, const struct vdb_event *event)
+{
+	struct vdb_event own;
+	struct report r;
+
+	if (!vcpu || vdb__config_take(&own, sizeof(own), event, "vdb_event"))
+		return;
+	begin_report(&r, vcpu);
+	r.event.kind = own.kind;
+	memcpy(r.event.data, own.data, sizeof(own.data));
+	(void)snprintf(r.text, sizeof(r.text), "vCPU %u: %s", vcpu->index,
+	               own.text ? own.text : wish(own.kind));
+	/* The access is completed in the kernel before the vCPU stops: see run.c. */
+	if (!tell(vcpu, &r))
+		vcpu->ending = true;
 }
 
 bool vdb__exit_failed(struct vdb_vcpu *vcpu, int err)

@@ -83,7 +83,21 @@ static bool interrupted(struct vdb_vcpu *vcpu, const struct signals *signals)
 	drain(signals);
 	/* Counted when the kick has been taken: one that comes after is another. */
 	vdb__count(&vcpu->stats.exits_intr, 1);
-	return vdb__life_turn(vcpu);
+	return !vcpu->ending && vdb__life_turn(vcpu);
+}
+
+/*
+ * A device's event stops the vCPU (vdb_vcpu_raise()), but the instruction that was the
+ * access is half done: KVM finishes it on the next entry, which immediate_exit keeps from
+ * going any further. Several accesses of one instruction come one by one.
+ */
+static bool dispatch(struct vdb_vcpu *vcpu)
+{
+	bool on = vdb__exit_dispatch(vcpu);
+
+	if (vcpu->ending)
+		(void)vdb__exchange(&vcpu->run->immediate_exit, (uint8_t)1);
+	return on;
 }
 
 static bool step(struct vdb_vcpu *vcpu, const struct signals *signals)
@@ -93,7 +107,7 @@ static bool step(struct vdb_vcpu *vcpu, const struct signals *signals)
 	vdb__count(&vcpu->stats.runs, 1);
 	switch (err) {
 	case 0:
-		return vdb__exit_dispatch(vcpu);
+		return dispatch(vcpu);
 	case EINTR:
 		return interrupted(vcpu, signals);
 	case EAGAIN: /* a processor that waits for its SIPI was woken */
@@ -109,6 +123,7 @@ int vdb__vcpu_loop(struct vdb_vcpu *vcpu)
 	struct signals signals;
 	int err = enter(vcpu, &signals);
 
+	vcpu->ending = false;
 	if (!err && vdb__life_turn(vcpu)) {
 		while (step(vcpu, &signals))
 			;

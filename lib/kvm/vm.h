@@ -42,6 +42,7 @@ struct vdb_vcpu {
 	int fd;
 	struct kvm_run *run;
 	bool handling; /* a bus handler is running: vCPU's thread only */
+	bool ending;   /* the run returns when the present access is complete: likewise */
 	struct vdb__turns turns;
 	pthread_t starter; /* the library's thread for this vCPU, if `started` */
 	bool started;
