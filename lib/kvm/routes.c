@@ -8,12 +8,19 @@
 #include "kvm/arch.h"
 #include "kvm/vm.h"
 
+void vdb__routes_init(struct vdb_vm *vm)
+{
+	/* Default attributes: cannot fail. */
+	pthread_mutex_init(&vm->routes.lock, NULL);
+}
+
 void vdb__routes_drop(struct vdb_vm *vm)
 {
 	free(vm->routes.table);
 	vm->routes.table = NULL;
-	free(vm->routes.taken);
-	vm->routes.taken = NULL;
+	free(vm->routes.place);
+	vm->routes.place = NULL;
+	pthread_mutex_destroy(&vm->routes.lock);
 }
 
 static int set_table(struct vdb_vm *vm)
@@ -31,9 +38,9 @@ static int grow(struct vdb_vm *vm)
 	uint32_t room = routes->room ? routes->room * 2 : pins + 8, max = vm->kvm->info.max_gsi_routes;
 	struct kvm_irq_routing *table;
 
-	if (!routes->taken)
-		routes->taken = calloc((max + 63) / 64, sizeof(*routes->taken));
-	if (!routes->taken)
+	if (!routes->place)
+		routes->place = calloc(max, sizeof(*routes->place));
+	if (!routes->place)
 		return vdb__fail(ENOMEM, "irq: no memory for %u GSIs", max);
 	if (routes->table && routes->table->nr < routes->room)
 		return 0;
@@ -53,32 +60,21 @@ static int grow(struct vdb_vm *vm)
 	return 0;
 }
 
-static struct kvm_irq_routing_entry *find(struct vdb_vm *vm, uint32_t gsi)
-{
-	struct kvm_irq_routing *table = vm->routes.table;
-
-	for (uint32_t i = 0; i < table->nr; i++) {
-		if (table->entries[i].gsi == gsi)
-			return &table->entries[i];
-	}
-	return NULL;
-}
-
 /* The lowest GSI beyond the pins that nobody uses; KVM numbers them below its limit of routes. */
-static int free_gsi(struct vdb_vm *vm)
+static int free_gsi(const struct vdb_vm *vm)
 {
 	uint32_t first = vm->config.irqchip == VDB_IRQCHIP_SPLIT ? vm->config.split_gsis : VDB__PINS;
 
 	for (uint32_t gsi = first; gsi < vm->kvm->info.max_gsi_routes; gsi++) {
-		if (!(vm->routes.taken[gsi / 64] >> (gsi % 64) & 1))
+		if (!vm->routes.place[gsi])
 			return (int)gsi;
 	}
 	return vdb__fail(ENOSPC, "irq: all %u GSIs are in use", vm->kvm->info.max_gsi_routes);
 }
 
-static void flip(struct vdb_vm *vm, uint32_t gsi)
+static struct kvm_irq_routing_entry *find(const struct vdb_vm *vm, uint32_t gsi)
 {
-	vm->routes.taken[gsi / 64] ^= 1ull << (gsi % 64);
+	return &vm->routes.table->entries[vm->routes.place[gsi] - 1];
 }
 
 static void set_msi(struct kvm_irq_routing_entry *entry, uint32_t gsi, uint64_t address, uint32_t data)
@@ -92,8 +88,16 @@ static void set_msi(struct kvm_irq_routing_entry *entry, uint32_t gsi, uint64_t 
 	};
 }
 
-int vdb__route_add(struct vdb_vm *vm, uint64_t address, uint32_t data)
+static bool leads_to(const struct kvm_irq_routing_entry *entry, uint64_t address, uint32_t data)
 {
+	return entry->u.msi.address_lo == (uint32_t)address && entry->u.msi.data == data &&
+	       entry->u.msi.address_hi == (uint32_t)(address >> 32);
+}
+
+/* Locked, as all below. */
+static int add(struct vdb_vm *vm, uint64_t address, uint32_t data)
+{
+	struct vdb__routes *routes = &vm->routes;
 	int gsi, err = grow(vm);
 
 	if (err)
@@ -101,21 +105,23 @@ int vdb__route_add(struct vdb_vm *vm, uint64_t address, uint32_t data)
 	gsi = free_gsi(vm);
 	if (gsi < 0)
 		return gsi;
-	set_msi(&vm->routes.table->entries[vm->routes.table->nr++], (uint32_t)gsi, address, data);
+	set_msi(&routes->table->entries[routes->table->nr++], (uint32_t)gsi, address, data);
 	err = set_table(vm);
 	if (err) {
-		vm->routes.table->nr--;
+		routes->table->nr--;
 		return err;
 	}
-	flip(vm, (uint32_t)gsi);
+	routes->place[gsi] = routes->table->nr;
 	return gsi;
 }
 
-int vdb__route_change(struct vdb_vm *vm, uint32_t gsi, uint64_t address, uint32_t data)
+static int change(struct vdb_vm *vm, uint32_t gsi, uint64_t address, uint32_t data)
 {
 	struct kvm_irq_routing_entry *entry = find(vm, gsi), before = *entry;
 	int err;
 
+	if (leads_to(entry, address, data))
+		return 0;
 	set_msi(entry, gsi, address, data);
 	err = set_table(vm);
 	if (err)
@@ -123,13 +129,43 @@ int vdb__route_change(struct vdb_vm *vm, uint32_t gsi, uint64_t address, uint32_
 	return err;
 }
 
-void vdb__route_remove(struct vdb_vm *vm, uint32_t gsi)
+/* The last one takes its place. */
+static void take_out(struct vdb_vm *vm, uint32_t gsi)
 {
 	struct kvm_irq_routing *table = vm->routes.table;
+	const struct kvm_irq_routing_entry *last = &table->entries[table->nr - 1];
 
-	*find(vm, gsi) = table->entries[table->nr - 1];
+	*find(vm, gsi) = *last;
+	vm->routes.place[last->gsi] = vm->routes.place[gsi];
+	vm->routes.place[gsi] = 0;
 	table->nr--;
-	flip(vm, gsi);
 	/* Should the kernel be out of memory, the route stays until the next change: nothing can raise it. */
 	(void)set_table(vm);
+}
+
+int vdb__route_add(struct vdb_vm *vm, uint64_t address, uint32_t data)
+{
+	int gsi;
+
+	pthread_mutex_lock(&vm->routes.lock);
+	gsi = add(vm, address, data);
+	pthread_mutex_unlock(&vm->routes.lock);
+	return gsi;
+}
+
+int vdb__route_change(struct vdb_vm *vm, uint32_t gsi, uint64_t address, uint32_t data)
+{
+	int err;
+
+	pthread_mutex_lock(&vm->routes.lock);
+	err = change(vm, gsi, address, data);
+	pthread_mutex_unlock(&vm->routes.lock);
+	return err;
+}
+
+void vdb__route_remove(struct vdb_vm *vm, uint32_t gsi)
+{
+	pthread_mutex_lock(&vm->routes.lock);
+	take_out(vm, gsi);
+	pthread_mutex_unlock(&vm->routes.lock);
 }

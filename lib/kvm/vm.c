@@ -96,6 +96,7 @@ VDB_EXPORT int vdb_vm_create(struct vdb_kvm *kvm, struct vdb_mem *mem, const str
 	vdb__list_init(&vm->spares);
 	vdb__life_init(vm);
 	vdb__slots_init(vm);
+	vdb__routes_init(vm);
 	err = take_config(vm, config);
 	if (!err)
 		err = build(vm);
