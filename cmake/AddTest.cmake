@@ -4,6 +4,7 @@
 #   /* ENGINES */               run it twice, with VDB_TEST_ENGINE=uring and =epoll
 #   /* WRAP: ioctl calloc */    link it with -Wl,--wrap= for each (the test defines __wrap_ioctl);
 #                               may be said on several lines
+#   /* GUEST: echo */           embed the image of kvm/guest/echo.c, as echo_guest and echo_guest_end
 #   /* LABELS: tsan slow */     more ctest labels; `tsan` puts it into the TSan run
 #   /* TIMEOUT: 300 */          seconds, instead of 120
 set(VDB_TEST_HEAD_LINES 15)
@@ -42,6 +43,11 @@ function(vdb_add_test source label)
   vdb_test_says(${source} WRAP wraps)
   foreach(symbol IN LISTS wraps)
     target_link_options(${program} PRIVATE -Wl,--wrap=${symbol})
+  endforeach()
+
+  vdb_test_says(${source} GUEST guests)
+  foreach(guest IN LISTS guests)
+    vdb_embed_guest(${program} ${guest}_guest)
   endforeach()
 
   vdb_test_says(${source} LABELS more)
