@@ -20,8 +20,11 @@ struct vdb_chardev;
 
 struct vdb_chardev_config {
 	uint32_t size;
-	int32_t out_fd; /* > 0, duplicated: what the guest writes goes there; pipe, terminal, file, socket */
-	int32_t in_fd;  /* > 0, duplicated: what comes from there goes to the guest */
+	/* > 0: what the guest writes goes there; pipe, terminal, file (at its position), socket. Pipes
+	 * and terminals are opened anew, others duplicated; where they cannot be opened the caller's
+	 * description is O_NONBLOCK while the chardev lives. Neither this nor output: it goes nowhere. */
+	int32_t out_fd;
+	int32_t in_fd; /* > 0, likewise: what comes from there goes to the guest */
 	uint32_t fifo;  /* bytes each way; 0 = 64 KiB */
 	/* Instead of out_fd: take up to len bytes, return how many; fewer than all: call
 	 * vdb_chardev_writable() when there is room. Loop's thread. */
@@ -29,7 +32,8 @@ struct vdb_chardev_config {
 	/* Between in_fd and the guest, in place: returns how many of the `len` bytes are left for the
 	 * guest. For escape sequences. Loop's thread. NULL: all. */
 	size_t (*filter)(void *arg, char *data, size_t len);
-	/* in_fd ended or failed (0 or errno), out_fd failed. Loop's thread. NULL: nothing to do. */
+	/* in_fd ended or failed (0 or errno), out_fd failed: from then on, output goes nowhere. No SIGPIPE
+	 * comes of it. Loop's thread. NULL: nothing to do. */
 	void (*closed)(void *arg, int output, int error);
 	void *arg;
 };

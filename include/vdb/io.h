@@ -36,7 +36,7 @@ struct vdb_io {
 	const struct iovec *iov;
 	uint32_t niov;
 	int32_t mode;
-	uint64_t offset;
+	uint64_t offset; /* READV, WRITEV: UINT64_MAX is the file's own position */
 	uint64_t len;
 	/* Called once, on the loop's thread, never from within vdb_io_submit(): what the
 	 * system call returned, or -errno. May submit again, or free the io. */

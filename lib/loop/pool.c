@@ -31,8 +31,9 @@ static ssize_t transfer(const struct vdb_io *io)
 {
 	bool read = io->op == VDB_IO_READV;
 	int niov = (int)io->niov;
-	ssize_t ret = read ? preadv(io->fd, io->iov, niov, (off_t)io->offset)
-	                   : pwritev(io->fd, io->iov, niov, (off_t)io->offset);
+	/* Not preadv() and pwritev(): they refuse -1. */
+	ssize_t ret = read ? preadv2(io->fd, io->iov, niov, (off_t)io->offset, 0)
+	                   : pwritev2(io->fd, io->iov, niov, (off_t)io->offset, 0);
 
 	if (ret < 0 && errno == ESPIPE)
 		ret = read ? readv(io->fd, io->iov, niov) : writev(io->fd, io->iov, niov);
