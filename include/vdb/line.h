@@ -19,8 +19,8 @@ struct vdb_line;
 VDB_MUST_CHECK int vdb_line_create(struct vdb_vm *vm, struct vdb_loop *loop, uint32_t gsi,
                                    struct vdb_line **out);
 
-/* Lowered, unwired, freed; what the loop still holds it frees at its next turn. NULL is fine. Control thread.
- */
+/* Lowered, unwired and freed; what the loop still holds it frees at its next turn. After the loop's own
+ * end, too. NULL is fine. Control thread. */
 void vdb_line_destroy(struct vdb_line *line);
 
 /* 1 asserts, 0 lowers: the guest may see one interrupt after lowering. Any thread, at no cost if

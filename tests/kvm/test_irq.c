@@ -7,86 +7,23 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "irq_guest.h"
 #include "kvm/vm.h"
-#include "kvm_fixture.h"
 #include "leak.h"
 
-#define VECTOR 0x40u /* and the next three */
+#define VECTOR IRQ_VECTOR
 #define VECTORS 4u
 #define PIN_EDGE 5u   /* vector 0x41 */
 #define PIN_LEVEL 11u /* vector 0x42 */
 #define MSI_TO(cpu) (0xfee00000u | (uint64_t)(cpu) << 12)
 
-/* In guest memory: counters of vCPU i at COUNTS + i * 256, one word a vector. */
-#define COUNTS GUEST_DATA
-#define READY (GUEST_DATA + 0x1000u) /* vCPUs whose interrupts are on */
-#define IDT (GUEST_DATA + 0x2000u)
-#define IDTR (GUEST_DATA + 0x3000u)
-#define HANDLERS (GUEST_DATA + 0x4000u)
-#define HANDLER_BYTES 64u
-
 static struct kvm_fixture f;
-
-/* Runs in CPL 0: masks the old PIC, turns its local APIC on, routes the two pins, waits for interrupts. */
-GUEST(waiter, "lidt (%rdi)\n mov $0xff, %al\n out %al, $0x21\n out %al, $0xa1\n"
-              "mov $0xfee000f0, %eax\n movl $0x1ff, (%rax)\n"
-              "mov $0xfec00000, %eax\n"
-              "movl $0x1a, (%rax)\n movl $0x41, 16(%rax)\n movl $0x1b, (%rax)\n movl $0, 16(%rax)\n"
-              "movl $0x26, (%rax)\n movl $0x8042, 16(%rax)\n movl $0x27, (%rax)\n movl $0, 16(%rax)\n"
-              "lock incl 0x301000\n sti\n"
-              "1: hlt\n jmp 1b");
-
-/* One for each vector, which stands at its end: counts, says EOI. */
-GUEST(handler, "push %rax\n push %rbx\n mov $0xfee00020, %eax\n mov (%rax), %ebx\n shr $24, %ebx\n"
-               "shl $8, %ebx\n add 1f(%rip), %ebx\n lock incl 0x300000(%rbx)\n"
-               "mov $0xfee000b0, %eax\n movl $0, (%rax)\n pop %rbx\n pop %rax\n iretq\n 1:");
-
-static void put_gate(unsigned vector, uint64_t handler)
-{
-	uint64_t gate[2] = {(handler & 0xffff) | 0x8ull << 16 | 0x8e00ull << 32 |
-	                            (handler >> 16 & 0xffff) << 48,
-	                    handler >> 32};
-
-	memcpy(f.ram + IDT + vector * 16, gate, sizeof(gate));
-}
-
-static void put_handlers(void)
-{
-	size_t bytes = (size_t)(guest_handler_end - guest_handler);
-	const struct {
-		uint16_t limit;
-		uint64_t base;
-	} __attribute__((packed)) idtr = {0xfff, IDT};
-
-	ck_assert_uint_le(bytes + 4, HANDLER_BYTES);
-	memcpy(f.ram + IDTR, &idtr, sizeof(idtr));
-	for (uint32_t i = 0; i < VECTORS; i++) {
-		uint32_t offset = i * 4;
-
-		memcpy(f.ram + HANDLERS + i * HANDLER_BYTES, guest_handler, bytes);
-		memcpy(f.ram + HANDLERS + i * HANDLER_BYTES + bytes, &offset, sizeof(offset));
-		put_gate(VECTOR + i, HANDLERS + i * HANDLER_BYTES);
-	}
-}
 
 static void start_waiters(void)
 {
-	put_handlers();
-	memcpy(f.ram + GUEST_CODE, guest_waiter, (size_t)(guest_waiter_end - guest_waiter));
-	for (uint32_t i = 0; i < f.vcpus; i++) {
-		struct vdb_x86_start start = {
-		        .size = sizeof(start),
-		        .flags = VDB_X86_KERNEL,
-		        .entry = GUEST_CODE,
-		        .stack = GUEST_STACK + i * 0x4000,
-		        .arg = {IDTR},
-		        .tables = GUEST_TABLES,
-		};
+	static const struct irq_guest_pin pins[] = {{PIN_EDGE, 0x41, false}, {PIN_LEVEL, 0x42, true}};
 
-		must(vdb_x86_start64(f.vcpu[i], &start));
-		must(vdb_vcpu_start(f.vcpu[i], -1, NULL));
-	}
-	wait_for32((const uint32_t *)(const void *)(f.ram + READY), f.vcpus);
+	irq_guest_start(&f, 0, pins, 2);
 }
 
 static void setup(void)
@@ -101,7 +38,7 @@ static void teardown(void)
 
 static const uint32_t *counter(uint32_t cpu, uint32_t vector)
 {
-	return (const uint32_t *)(const void *)(f.ram + COUNTS + cpu * 256 + (vector - VECTOR) * 4);
+	return irq_guest_count(&f, cpu, vector);
 }
 
 static void raise_irq(int fd)
