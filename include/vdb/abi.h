@@ -78,6 +78,7 @@ struct vdb_page_ring {
 #define VDB_REASON_CQ_FULL 5u  /* more requests outstanding than cq_entries */
 #define VDB_REASON_MEMORY 6u   /* the ring's memory was removed */
 #define VDB_REASON_HOST 7u     /* host failure; a reset may help */
+#define VDB_REASON_CHAIN 8u    /* a virtqueue's: a descriptor chain that cannot be, or a head in use */
 
 /* Written by the driver only. */
 struct vdb_ring_driver {

@@ -25,6 +25,8 @@ extern "C" {
 /* Buffers are used in the order in which they were made available (VIRTIO_F_IN_ORDER):
  * a completion waits for those before it. */
 #define VDB_VIRTQ_IN_ORDER (1u << 3)
+/* `position` counts. Without it the queue starts at its beginning, as after a reset. */
+#define VDB_VIRTQ_RESUME (1u << 4)
 
 #define VDB_VIRTQ_MAX_SIZE 32768u
 
@@ -34,11 +36,14 @@ struct vdb_virtq_config {
 	uint32_t entries;      /* 1..32768; split: a power of two */
 	uint32_t max_segments; /* of one chain; 0 = 128, at most 1024 */
 	uint32_t max_len;      /* bytes of one chain; 0 = 2^31 - 4096 */
-	/* Where to go on, for a queue that was saved: see vdb_virtq_position(). */
+	/* With RESUME: where to go on, for a queue that was saved: see vdb_virtq_position(). */
 	uint32_t position;
 	vdb_gpa_t desc;   /* descriptor table, or descriptor ring; 16-byte aligned */
 	vdb_gpa_t driver; /* avail ring (2), or driver event suppression (4) */
 	vdb_gpa_t device; /* used ring (4), or device event suppression (4) */
+	/* Gets the position when the queue is destroyed, before its lane says that it is done. NULL: not
+	 * asked for. */
+	uint32_t *left_at;
 };
 
 /* Checks everything, touches nothing in the guest before it is given to a lane. Each
@@ -50,7 +55,8 @@ VDB_MUST_CHECK int vdb_virtq_create(struct vdb_mem *mem, const struct vdb_virtq_
 /*
  * Where it stands when nothing is in flight: for split the next avail index; packed: next
  * avail offset and its wrap counter (bit 15), and the same of used in the upper half. What
- * vhost-user calls the base. Loop's thread, or after the lane is gone and before the queue is.
+ * vhost-user calls the base. Before the queue is given to a lane, or on its loop's thread; a lane
+ * destroys its queue: see left_at.
  */
 uint32_t vdb_virtq_position(const struct vdb_queue *queue);
 

@@ -89,5 +89,23 @@ VDB_EXPORT void vdb_backend_destroy(struct vdb_backend *backend)
 
 VDB_EXPORT int vdb_backend_query(const struct vdb_backend *backend, struct vdb_backend_info *info)
 {
-	return vdb__stats_give(info, &backend->info, sizeof(backend->info), "backend info");
+	/* Member by member: a copy of the whole would race with a resize. */
+	struct vdb_backend_info copy = {
+	        .flags = backend->info.flags,
+	        .capacity = vdb__backend_capacity(backend),
+	        .block_size = backend->info.block_size,
+	        .ops = backend->info.ops,
+	};
+
+	return vdb__stats_give(info, &copy, sizeof(copy), "backend info");
+}
+
+VDB_EXPORT int vdb_backend_resize(struct vdb_backend *backend, uint64_t capacity)
+{
+	if (capacity % backend->info.block_size)
+		return vdb__fail(EINVAL, "backend %s: capacity %llu is not a multiple of the block size %u",
+		                 backend->ops.name, (unsigned long long)capacity, backend->info.block_size);
+	/* One word, and no other depends on it: lanes check each request against what they find. */
+	vdb__store(&backend->info.capacity, capacity);
+	return 0;
 }

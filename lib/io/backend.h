@@ -5,12 +5,20 @@
 
 #include <vdb/backend.h>
 
+#include "base/atomic.h"
+
 struct vdb_backend {
 	struct vdb_backend_ops ops;
 	struct vdb_backend_info info;
 	void *ctx;
 	uint32_t refs;
 };
+
+/* May change at any time: vdb_backend_resize(). */
+static inline uint64_t vdb__backend_capacity(const struct vdb_backend *backend)
+{
+	return vdb__load(&backend->info.capacity);
+}
 
 /* One more reference, dropped by vdb_backend_destroy(). Any thread. */
 void vdb__backend_ref(struct vdb_backend *backend);

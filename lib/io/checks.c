@@ -2,6 +2,7 @@
 /* What a guest asked for, held against what the backend is. Pure: a table of refusals. */
 #include <errno.h>
 
+#include "io/backend.h"
 #include "io/request.h"
 
 static int check_served(uint32_t ops, uint8_t op)
@@ -20,19 +21,21 @@ static bool addresses_backend(uint8_t op)
 	return op == VDB_OP_READ || op == VDB_OP_WRITE || op == VDB_OP_DISCARD || op == VDB_OP_WRITE_ZEROES;
 }
 
-static int check_range(const struct vdb_backend_info *info, const struct vdb__elem *elem)
+static int check_range(const struct vdb_backend *backend, const struct vdb__elem *elem)
 {
+	const struct vdb_backend_info *info = &backend->info;
 	uint64_t end;
 
 	if ((elem->offset | elem->len) & (info->block_size - 1))
 		return -EINVAL;
 	if (__builtin_add_overflow(elem->offset, elem->len, &end))
 		return -EINVAL;
-	return end > info->capacity ? -ERANGE : 0;
+	return end > vdb__backend_capacity(backend) ? -ERANGE : 0;
 }
 
-int vdb__request_check(const struct vdb_backend_info *info, const struct vdb__elem *elem)
+int vdb__request_check(const struct vdb_backend *backend, const struct vdb__elem *elem)
 {
+	const struct vdb_backend_info *info = &backend->info;
 	int rc = check_served(info->ops, elem->op);
 
 	if (rc || !addresses_backend(elem->op))
@@ -40,7 +43,7 @@ int vdb__request_check(const struct vdb_backend_info *info, const struct vdb__el
 	/* A completion says how many bytes were moved, in 31 bits. */
 	if ((elem->op == VDB_OP_READ || elem->op == VDB_OP_WRITE) && elem->len > INT32_MAX)
 		return -EINVAL;
-	rc = check_range(info, elem);
+	rc = check_range(backend, elem);
 	if (!rc && elem->op != VDB_OP_READ && info->flags & VDB_BACKEND_READONLY)
 		return -EROFS;
 	return rc;

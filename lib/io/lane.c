@@ -130,16 +130,45 @@ void vdb__lane_refresh(struct vdb_lane *lane)
 		lane->queue->ops->remap(lane->queue);
 }
 
+void vdb__lane_cancel(struct vdb_lane *lane)
+{
+	const struct vdb_backend *backend = lane->backend;
+	struct vdb__request *r;
+
+	if (!backend->ops.cancel)
+		return;
+	for (uint32_t i = 0; i < lane->nrequests && lane->inflight; i++) {
+		r = &lane->requests[i];
+		if (r->state != VDB__REQ_STARTED || r->cancelled)
+			continue;
+		r->cancelled = true;
+		backend->ops.cancel(backend->ctx, &r->pub);
+	}
+}
+
 static bool open_queue(struct vdb_lane *lane)
 {
+	bool was_shut;
+
 	if (lane->phase != VDB__LANE_OPEN)
 		return false;
 	/* A reset wipes the queue: what was completed before it must be out. */
 	if (lane->staged)
 		vdb__lane_publish(lane);
 	vdb__lane_refresh(lane);
+	was_shut = lane->shut;
 	lane->shut = !lane->queue->ops->ready(lane->queue, lane->inflight);
+	if (lane->shut && !was_shut)
+		vdb__lane_cancel(lane);
 	return !lane->shut;
+}
+
+/* Besides the first. */
+static uint32_t pieces_of(const struct vdb__elem *elem)
+{
+	uint32_t n = elem->nseg > elem->steps ? elem->nseg : elem->steps;
+
+	return n ? n - 1 : 0;
 }
 
 static bool take_one(struct vdb_lane *lane, uint64_t *spent)
@@ -157,8 +186,7 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	lane->source.requests++;
 	lane->source.bytes += bytes;
 	*spent += lane->request_cost + bytes;
-	if (elem.nseg > 1)
-		*spent += (elem.nseg - 1) * (uint64_t)SEGMENT_COST;
+	*spent += pieces_of(&elem) * (uint64_t)SEGMENT_COST;
 	return true;
 }
 
@@ -213,7 +241,7 @@ void vdb__lane_attach_queue(struct vdb_lane *lane)
 {
 	const struct vdb_backend_info *info = &lane->backend->info;
 	struct vdb__queue_identity identity = {
-	        .capacity = info->capacity,
+	        .capacity = vdb__backend_capacity(lane->backend),
 	        .block_size = info->block_size,
 	        .ops = info->ops | 1u << VDB_OP_NOP | 1u << VDB_OP_COPY | 1u << VDB_OP_FILL,
 	};

@@ -51,6 +51,7 @@ struct vdb_lane {
 
 	/* Arenas. */
 	struct vdb__request *requests;
+	uint32_t nrequests;
 	struct vdb__pieces *pieces; /* spare */
 	uint32_t max_pieces;        /* iovecs in one of them */
 
@@ -92,6 +93,9 @@ void vdb__lane_attach_queue(struct vdb_lane *lane);
 void vdb__lane_refresh(struct vdb_lane *lane);
 void vdb__lane_publish(struct vdb_lane *lane);
 void vdb__lane_batch_fn(struct vdb__batch *batch);
+
+/* Nobody wants what is in flight any more: backends that wait for the outside shall not. */
+void vdb__lane_cancel(struct vdb_lane *lane);
 
 /* A request has been completed; the completion waits for its batch. */
 void vdb__lane_completed(struct vdb_lane *lane);

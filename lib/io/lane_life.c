@@ -107,6 +107,7 @@ static void start_closing(struct vdb_lane *lane)
 	if (lane->phase != VDB__LANE_OPEN)
 		return;
 	lane->phase = VDB__LANE_CLOSING;
+	vdb__lane_cancel(lane);
 	vdb__loop_batch(lane->loop, &lane->batch);
 }
 

@@ -18,6 +18,7 @@ int vdb__lane_pool_init(struct vdb_lane *lane, uint32_t count)
 	lane->requests = calloc(count, sizeof(*lane->requests));
 	if (!lane->segs || !lane->requests)
 		return vdb__fail(ENOMEM, "lane: no memory for %u requests; lower max_inflight", count);
+	lane->nrequests = count;
 	for (uint32_t i = 0; i < count; i++) {
 		lane->requests[i].lane = lane;
 		lane->requests[i].pub.loop = lane->loop;

@@ -15,16 +15,30 @@ static enum vdb__access access_of(uint8_t op)
 	return op == VDB_OP_WRITE ? VDB__READ : VDB__WRITE;
 }
 
-static int map_segs(struct vdb__request *r, const struct vdb__seg *segs, uint32_t nseg, uint32_t max)
+static int map_segs(struct vdb__request *r, const struct vdb__seg *segs, uint32_t nseg,
+                    enum vdb__access access, uint32_t max)
 {
 	struct vdb__view *view = &r->lane->queue->view;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < nseg && !rc; i++) {
 		if (segs[i].len)
-			rc = vdb__view_iov(view, segs[i].gpa, segs[i].len, access_of(r->pub.op), r->iov,
-			                   r->hold, &r->nhold, max);
+			rc = vdb__view_iov(view, segs[i].gpa, segs[i].len, access, r->iov, r->hold, &r->nhold,
+			                   max);
 	}
+	return rc;
+}
+
+/* Of USER's segments the first `nread` are only to be read. */
+static int map_data(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs,
+                    uint32_t max)
+{
+	int rc = map_segs(r, segs, elem->nread, VDB__READ, max);
+
+	r->nread = r->nhold;
+	if (!rc)
+		rc = map_segs(r, segs + elem->nread, elem->nseg - elem->nread, access_of(elem->op), max);
+	r->pub.niov = r->nhold;
 	return rc;
 }
 
@@ -37,30 +51,33 @@ static int map_source(struct vdb__request *r, uint32_t max)
 	                     &r->nhold, max);
 }
 
-static int map_into(struct vdb__request *r, const struct vdb__seg *segs, uint32_t nseg, uint32_t max,
-                    uint32_t max_all)
+static int map_into(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs,
+                    uint32_t max, uint32_t max_all)
 {
-	int rc = map_segs(r, segs, nseg, max);
+	int rc = map_data(r, elem, segs, max);
 
-	r->pub.niov = r->nhold;
 	if (!rc)
 		rc = map_source(r, max_all);
 	if (!rc)
 		return 0;
 	vdb__region_release(r->hold, r->nhold);
-	r->nhold = r->pub.niov = 0;
+	r->nread = r->nhold = r->pub.niov = 0;
 	return rc;
 }
 
-/* The backend is promised exactly len bytes. */
-static bool adds_up(const struct vdb__elem *elem, const struct vdb__seg *segs)
+/* The backend is promised exactly len bytes, the first `readable` of them to be read. */
+static bool adds_up(const struct vdb__elem *elem, const struct vdb__seg *segs, uint64_t *readable)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < elem->nseg; i++) {
+		if (i == elem->nread)
+			*readable = sum;
 		if (__builtin_add_overflow(sum, segs[i].len, &sum))
 			return false;
 	}
+	if (elem->nread == elem->nseg)
+		*readable = sum;
 	return sum == elem->len;
 }
 
@@ -69,11 +86,11 @@ int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const
 	struct vdb__pieces *pieces;
 	int rc;
 
-	if (!adds_up(elem, segs))
+	if (!adds_up(elem, segs, &r->pub.readable))
 		return -EINVAL;
 	r->host_writes = access_of(elem->op) == VDB__WRITE;
 	if (elem->nseg <= VDB__IOV_OWN) {
-		rc = map_into(r, segs, elem->nseg, VDB__IOV_OWN, VDB__IOV_OWN);
+		rc = map_into(r, elem, segs, VDB__IOV_OWN, VDB__IOV_OWN);
 		if (rc != -E2BIG)
 			return rc;
 	}
@@ -84,7 +101,7 @@ int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const
 	r->iov = pieces->iov;
 	r->hold = pieces->hold;
 	r->pub.iov = r->iov;
-	return map_into(r, segs, elem->nseg, r->lane->max_pieces, r->lane->max_pieces + VDB__IOV_EXTRA);
+	return map_into(r, elem, segs, r->lane->max_pieces, r->lane->max_pieces + VDB__IOV_EXTRA);
 }
 
 void vdb__request_mark(struct vdb__request *r, uint64_t bytes)
@@ -92,13 +109,15 @@ void vdb__request_mark(struct vdb__request *r, uint64_t bytes)
 	struct iovec piece;
 
 	if (r->to.index == 0 && r->to.at == 0 && bytes == r->pub.len) {
-		vdb__region_mark(r->hold, r->iov, r->pub.niov, bytes);
+		vdb__region_mark(r->hold + r->nread, r->iov + r->nread, r->pub.niov - r->nread,
+		                 bytes - r->pub.readable);
 		r->to.index = r->pub.niov;
 		return;
 	}
 	for (; bytes; bytes -= piece.iov_len) {
 		piece = vdb__cursor_piece(&r->to, r->iov, bytes);
-		vdb__region_mark(&r->hold[r->to.index], &piece, 1, piece.iov_len);
+		if (r->to.index >= r->nread)
+			vdb__region_mark(&r->hold[r->to.index], &piece, 1, piece.iov_len);
 		vdb__cursor_pass(&r->to, r->iov, piece.iov_len);
 	}
 }
@@ -126,14 +145,21 @@ static void count(struct vdb_lane *lane, const struct vdb__request *r, int64_t r
 		vdb__count(&stats->bytes_written, r->pub.len);
 }
 
+/* Bytes that are in the guest's buffers now: a USER's backend says so itself. */
+static uint64_t written(const struct vdb__request *r, int64_t result)
+{
+	if (!r->host_writes || result < 0)
+		return 0;
+	return r->pub.op >= VDB_OP_USER ? (uint64_t)result : r->pub.len;
+}
+
 void vdb__request_finish(struct vdb__request *r, int64_t result)
 {
 	struct vdb_lane *lane = r->lane;
-	bool read_in = r->host_writes && result >= 0;
 
 	let_go(r);
 	count(lane, r, result);
-	lane->queue->ops->complete(lane->queue, r->cookie, result, read_in ? r->pub.len : 0);
+	lane->queue->ops->complete(lane->queue, r->cookie, result, written(r, result));
 	r->state = VDB__REQ_FREE;
 	/* The last one used is the one still in the cache. */
 	vdb__list_append(lane->free.next, &r->link);

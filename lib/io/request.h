@@ -43,6 +43,8 @@ struct vdb__request {
 	uint8_t state;           /* enum vdb__request_state */
 	bool host_writes;        /* data goes into guest memory */
 	bool touched;            /* and some of it may be there */
+	bool cancelled;          /* the backend has been asked to end it */
+	uint32_t nread;          /* USER: iovecs that are only read, the first ones */
 	uint32_t nhold;          /* iovecs held: pub.niov, and behind them COPY's source */
 	uint64_t done;           /* INLINE: bytes finished */
 	struct vdb__cursor to;   /* where `done` has got to in pub.iov */
@@ -59,11 +61,11 @@ struct vdb__request {
 /* ---- checks.c: no side effects ---- */
 
 /* 0, or why the request cannot be served: -errno for the guest. */
-int vdb__request_check(const struct vdb_backend_info *info, const struct vdb__elem *elem);
+int vdb__request_check(const struct vdb_backend *backend, const struct vdb__elem *elem);
 
 /* ---- request.c ---- */
 
-/* Makes iovecs of the segments and holds what is behind them; -errno for the guest. */
+/* Makes iovecs of the data's segments and holds what is behind them; -errno for the guest. */
 int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs);
 
 /* Marks the next `bytes` of the data as written by the host. */

@@ -21,12 +21,13 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 	r->pub.niov = 0;
 	r->pub.offset = has_range(elem->op) ? elem->offset : 0;
 	r->pub.len = has_range(elem->op) ? elem->len : 0;
+	r->pub.readable = 0;
 	r->pub.iov = r->iov = r->own_iov;
 	r->hold = r->own_hold;
 	r->cookie = elem->cookie;
 	r->state = VDB__REQ_TAKEN;
-	r->host_writes = r->touched = false;
-	r->nhold = 0;
+	r->host_writes = r->touched = r->cancelled = false;
+	r->nread = r->nhold = 0;
 	r->done = 0;
 	r->to = r->from = (struct vdb__cursor){0, 0};
 	r->pieces = NULL;
@@ -88,9 +89,9 @@ static int prepare(struct vdb__request *r, const struct vdb__elem *elem, const s
 	int rc = elem->error;
 
 	if (!rc)
-		rc = vdb__request_check(&r->lane->backend->info, elem);
+		rc = vdb__request_check(r->lane->backend, elem);
 	if (!rc && elem->len && has_data(elem->op))
-		rc = vdb__request_map(r, elem, segs);
+		rc = vdb__request_map(r, elem, segs + elem->first);
 	return rc;
 }
 

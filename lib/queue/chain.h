@@ -21,7 +21,12 @@
 struct vdb__chain {
 	struct vdb__seg *segs;
 	uint32_t nread, nwrite;
-	uint64_t readable, writable; /* bytes */
+	uint64_t readable, writable; /* bytes of these */
+	uint32_t steps;              /* descriptors looked at */
+	/* -E2BIG: more segments than the queue's max_segments (the ones before the last are missing, the last
+	 * is there, so that a status can be told) or more bytes than its max_len. The request is answered,
+	 * not served: elem.error will be this. */
+	int32_t error;
 };
 
 /* What finish() has to know of a request, kept by the queue for each head in flight. */

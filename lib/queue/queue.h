@@ -33,8 +33,10 @@ struct vdb__elem {
 	uint32_t nseg;
 	uint32_t nread; /* USER of a virtqueue: of these, the first that are only to be read */
 	uint64_t offset;
-	uint64_t len;  /* of all segments, or of the operation if it has no data */
-	int32_t error; /* the request is malformed: complete it with this, do nothing */
+	uint64_t len;   /* of all segments, or of the operation if it has no data */
+	int32_t error;  /* the request is malformed: complete it with this, do nothing */
+	uint32_t steps; /* descriptors read for it: empty ones, and those of a chain that is too long, cost,
+	                   too */
 };
 
 /* What the device tells the driver about itself. */

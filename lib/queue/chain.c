@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chains while they are built, read and cut: nothing here knows a ring. */
+#include "queue/chain.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "queue/virtq.h"
+
+/* A word of the guest's anywhere: an indirect table need not be aligned. The access is
+ * volatile, so that it is made once. */
+struct any_word {
+	uint64_t value;
+} __attribute__((packed, may_alias));
+
+static uint64_t load_any(const void *p)
+{
+	return ((const volatile struct any_word *)p)->value;
+}
+
+/* ---- Indirect tables ---- */
+
+bool vdb__table_open(struct vdb__virtq *q, const struct vdb__desc *d, struct vdb__table *table)
+{
+	uint64_t end;
+
+	if (!vdb__virtq_has(q, VDB_VIRTQ_INDIRECT) || (d->flags & VRING_DESC_F_NEXT))
+		return false;
+	if (d->len == 0 || d->len % sizeof(struct vring_desc) ||
+	    __builtin_add_overflow(d->addr, d->len, &end))
+		return false;
+	table->n = d->len / (uint32_t)sizeof(struct vring_desc);
+	if (table->n > q->entries) /* 2.7.5.3.1: no chain is longer than the queue */
+		return false;
+	table->view = &q->base.view;
+	table->gpa = d->addr;
+	table->at = vdb__view_ptr(table->view, d->addr, d->len, VDB__READ);
+	return true;
+}
+
+bool vdb__table_get(const struct vdb__table *table, uint32_t i, uint64_t words[2])
+{
+	uint64_t offset = (uint64_t)i * sizeof(struct vring_desc);
+	struct vdb__seg seg = {.gpa = table->gpa + offset, .len = sizeof(struct vring_desc)};
+
+	if (!table->at) /* it crosses from region to region, or out of memory */
+		return vdb__segs_read(table->view, &seg, 1, 0, words, seg.len);
+	words[0] = load_any(table->at + offset);
+	words[1] = load_any(table->at + offset + 8);
+	return true;
+}
+
+/* ---- Building ---- */
+
+/* Makes room for what comes next, which may be the status: the one before it goes. */
+static void drop_last(struct vdb__chain *chain)
+{
+	const struct vdb__seg *last = &chain->segs[chain->nread + chain->nwrite - 1];
+
+	chain->error = -E2BIG;
+	if (chain->nwrite) {
+		chain->nwrite--;
+		chain->writable -= last->len;
+	} else {
+		chain->nread--;
+		chain->readable -= last->len;
+	}
+}
+
+bool vdb__chain_add(const struct vdb__virtq *q, struct vdb__chain *chain, const struct vdb__desc *d)
+{
+	bool writable = d->flags & VRING_DESC_F_WRITE;
+	uint64_t end;
+
+	chain->steps++;
+	if (!writable && chain->nwrite) /* 2.7.4.2: what is to be read comes first */
+		return false;
+	if (d->len == 0)
+		return true;
+	if (__builtin_add_overflow(d->addr, d->len, &end))
+		return false;
+	if (chain->nread + chain->nwrite == q->base.max_segments)
+		drop_last(chain);
+	chain->segs[chain->nread + chain->nwrite] = (struct vdb__seg){.gpa = d->addr, .len = d->len};
+	if (writable) {
+		chain->nwrite++;
+		chain->writable += d->len;
+	} else {
+		chain->nread++;
+		chain->readable += d->len;
+	}
+	return true;
+}
+
+/* ---- Reading and cutting ---- */
+
+/* The guest may change it meanwhile; what counts is the copy, which nobody makes twice. */
+static void copy_once(void *to, const void *from, uint64_t len)
+{
+	memcpy(to, from, len);
+	__asm__ __volatile__("" ::: "memory");
+}
+
+/* [gpa, +len) of guest memory, which may cross from region to region: these begin and end with pages. */
+static bool copy_out(struct vdb__view *view, vdb_gpa_t gpa, unsigned char *to, uint64_t len)
+{
+	const void *from = vdb__view_ptr(view, gpa, len, VDB__READ);
+	uint64_t part;
+
+	if (from) {
+		copy_once(to, from, len);
+		return true;
+	}
+	for (; len; gpa += part, to += part, len -= part) {
+		part = VDB_PAGE_SIZE - gpa % VDB_PAGE_SIZE;
+		if (part > len)
+			part = len;
+		from = vdb__view_ptr(view, gpa, part, VDB__READ);
+		if (!from)
+			return false;
+		copy_once(to, from, part);
+	}
+	return true;
+}
+
+bool vdb__segs_read(struct vdb__view *view, const struct vdb__seg *segs, uint32_t nseg, uint64_t from,
+                    void *to, uint64_t len)
+{
+	unsigned char *at = to;
+	uint64_t part;
+
+	for (uint32_t i = 0; i < nseg && len; i++) {
+		if (from >= segs[i].len) {
+			from -= segs[i].len;
+			continue;
+		}
+		part = segs[i].len - from;
+		if (part > len)
+			part = len;
+		if (!copy_out(view, segs[i].gpa + from, at, part))
+			return false;
+		at += part;
+		len -= part;
+		from = 0;
+	}
+	return len == 0;
+}
+
+uint32_t vdb__segs_skip(struct vdb__seg *segs, uint32_t n, uint64_t bytes)
+{
+	uint32_t i = 0;
+
+	for (; i < n && bytes >= segs[i].len; i++)
+		bytes -= segs[i].len;
+	if (i < n) {
+		segs[i].gpa += bytes;
+		segs[i].len -= bytes;
+	}
+	return i;
+}
+
+/* ---- The plain framing: the chain as it is ---- */
+
+static bool plain_parse(void *ctx, struct vdb__view *view, struct vdb__chain *chain, struct vdb__elem *elem,
+                        struct vdb__frame *frame)
+{
+	(void)ctx;
+	(void)view;
+	elem->op = VDB_OP_USER;
+	elem->nread = chain->nread;
+	elem->nseg = chain->nread + chain->nwrite;
+	elem->len = chain->readable + chain->writable;
+	frame->word[0] = chain->writable;
+	return true;
+}
+
+static uint32_t plain_finish(void *ctx, struct vdb__view *view, const struct vdb__frame *frame,
+                             int64_t result, uint64_t written)
+{
+	(void)ctx;
+	(void)view;
+	(void)result;
+	/* A chain has at most max_len bytes, so that this fits. */
+	return (uint32_t)(written < frame->word[0] ? written : frame->word[0]);
+}
+
+const struct vdb__framing vdb__framing_plain = {.parse = plain_parse, .finish = plain_finish};
