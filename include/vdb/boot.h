@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 enum {
-	VDB_BOOT_AUTO = 0,  /* by what the file is: ELF with a PVH note = PVH */
+	VDB_BOOT_AUTO = 0,  /* by what the file is: ELF with a PVH note = PVH, bzImage and vmlinux = LINUX */
 	VDB_BOOT_LINUX = 1, /* 64-bit boot protocol, zero page */
 	VDB_BOOT_PVH = 2,   /* 32-bit, hvm_start_info */
 };
@@ -59,22 +59,37 @@ struct vdb_boot_info {
 	uint64_t kernel_len; /* with what it needs to unpack itself */
 	vdb_gpa_t initrd;    /* 0: none */
 	uint64_t initrd_len;
-	uint32_t cmdline_max; /* bytes that this kernel takes */
+	uint32_t cmdline_max; /* bytes that this kernel takes; an ELF file does not say: 2047, as Linux */
 	uint32_t reserved;
 };
 
 /*
- * Loads all of it into `mem`, whose regions must be there: RAM from 0 on. The lowest MiB but the page
- * tables' and info pages is left alone. -ENOEXEC: not a kernel, or not one for 64 bits; -EINVAL:
- * malformed, truncated, command line too long; -ENOSPC: too big for the memory (the message has both
- * sizes); or what open() and read() said. Control thread, before a vCPU runs.
+ * Where things go:
+ *
+ *   0x1000   page tables, GDT            VDB_X86_TABLES_BYTES, LINUX only
+ *   0x11000  zero page or hvm_start_info a page
+ *   0x20000  command line                up to 64 KiB
+ *   0x9fc00  not RAM for the guest, up to 1 MiB: place ACPI tables and MP table there
+ *   the kernel  where it wants to be: ELF segments at their physical addresses, a bzImage at the lowest
+ *               place from its preferred address on
+ *   the initrd  as high as the kernel may have it: below 2 GiB; a bzImage that says so, below 4 GiB, and
+ *               above if there is no room
+ *
+ * RAM may have holes: guests with much memory want it below 0xc0000000 and from 4 GiB on.
+ */
+#define VDB_BOOT_TABLES 0x1000u
+
+/*
+ * Loads all of it into `mem`, whose regions must be there: RAM from 0 on. -ENOEXEC: not a kernel,
+ * or not one for 64 bits; -EINVAL: malformed, truncated, command line too long; -ENOSPC: too big
+ * for the memory (the message has both sizes); or what open() and read() said. What a failure leaves in
+ * memory is unspecified. Set info->size before. Control thread, before a vCPU runs.
  */
 VDB_MUST_CHECK int vdb_boot_load(struct vdb_mem *mem, const struct vdb_boot_config *config,
                                  struct vdb_boot_info *info);
 
-/* Sets the boot processor's registers as the protocol wants them, and those MSRs that firmware
- * would have set, on every vCPU that exists so far when given: call it for each of them; those after
- * the first wait for INIT and SIPI. */
+/* Call it for every vCPU: sets those MSRs that firmware would have set and, on vCPU 0, the registers as the
+ * protocol wants them; the others wait for INIT and SIPI. Any vCPU that does not run. */
 VDB_MUST_CHECK int vdb_boot_start(struct vdb_vcpu *vcpu, const struct vdb_boot_info *info);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Straight into 64-bit mode. A guest that starts in CPL 3 needs no code of its
- * own in CPL 0, which some hosts only emulate; the TSS's I/O bitmap gives it
- * every port.
+ * Straight into a mode that a guest can use: 64 bits, in two ways, or 32 bits. A guest that starts in
+ * CPL 3 needs no code of its own in CPL 0, which some hosts only emulate; the TSS's I/O bitmap gives
+ * it every port.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +26,9 @@
 #define IO_BITMAP 8192u     /* one bit a port; a byte of ones ends it */
 #define TSS_LIMIT (TSS_BYTES + IO_BITMAP)
 
-#define PTE_TABLE 0x07u /* present, writable, user */
-#define PTE_2M 0x87u    /* and a 2 MiB page */
+#define PTE_KERNEL 0x03u /* present, writable */
+#define PTE_USER 0x07u   /* and for CPL 3 */
+#define PTE_2M 0x80u
 
 #define SEL_KERNEL_CS 0x08u
 #define SEL_KERNEL_DS 0x10u
@@ -35,10 +36,20 @@
 #define SEL_USER_CS 0x23u
 #define SEL_TSS 0x28u
 
+/* As Linux's boot protocols want them; PVH does not care. */
+#define SEL_LINUX_CS 0x10u
+#define SEL_LINUX_DS 0x18u
+#define SEL_LINUX_TSS 0x20u
+
 #define SEG_CODE 11u     /* execute, read, accessed */
 #define SEG_DATA 3u      /* read, write, accessed */
-#define SEG_TSS_BUSY 11u /* 64-bit TSS, in use */
+#define SEG_TSS_BUSY 11u /* 64-bit (or 32-bit) TSS, in use */
 
+#define GDT_CODE64 0x00af9b000000ffffull
+#define GDT_DATA 0x00cf93000000ffffull
+#define GDT_USER (3ull << 45) /* DPL */
+
+#define CR0_32 0x11u    /* ET PE */
 #define CR0 0x80050033u /* PG AM WP NE ET MP PE */
 #define CR4 0x620u      /* OSXMMEXCPT OSFXSR PAE */
 #define EFER 0x500u     /* LMA LME */
@@ -49,103 +60,134 @@ static void put64(unsigned char *tables, size_t offset, uint64_t value)
 	memcpy(tables + offset, &value, sizeof(value));
 }
 
-static void put_pages(unsigned char *tables, vdb_gpa_t gpa)
+static void put_pages(unsigned char *tables, vdb_gpa_t gpa, unsigned access)
 {
-	put64(tables, PML4, (gpa + PDPT) | PTE_TABLE);
+	put64(tables, PML4, (gpa + PDPT) | access);
 	for (unsigned g = 0; g < 4; g++)
-		put64(tables, PDPT + g * 8, (gpa + PD + g * 0x1000u) | PTE_TABLE);
+		put64(tables, PDPT + g * 8, (gpa + PD + g * 0x1000u) | access);
 	for (unsigned i = 0; i < 2048; i++)
-		put64(tables, PD + i * 8, (uint64_t)i << 21 | PTE_2M);
+		put64(tables, PD + i * 8, (uint64_t)i << 21 | PTE_2M | access);
+}
+
+static void put_tss_segment(unsigned char *tables, vdb_gpa_t tss, unsigned selector, unsigned limit)
+{
+	put64(tables, GDT + selector,
+	      (tss & 0xff000000u) << 32 | 0x00008b0000000000ull | (tss & 0xffffffu) << 16 | limit);
+	put64(tables, GDT + selector + 8, tss >> 32);
 }
 
 static void put_segments(unsigned char *tables, vdb_gpa_t gpa)
 {
-	vdb_gpa_t tss = gpa + TSS;
 	uint16_t iomap = TSS_BYTES;
 
-	put64(tables, GDT + SEL_KERNEL_CS, 0x00af9b000000ffffull);
-	put64(tables, GDT + SEL_KERNEL_DS, 0x00cf93000000ffffull);
-	put64(tables, GDT + (SEL_USER_DS & ~7u), 0x00cff3000000ffffull);
-	put64(tables, GDT + (SEL_USER_CS & ~7u), 0x00affb000000ffffull);
-	put64(tables, GDT + SEL_TSS,
-	      (tss & 0xff000000u) << 32 | 0x00008b0000000000ull | (tss & 0xffffffu) << 16 | TSS_LIMIT);
-	put64(tables, GDT + SEL_TSS + 8, tss >> 32);
+	put64(tables, GDT + SEL_KERNEL_CS, GDT_CODE64);
+	put64(tables, GDT + SEL_KERNEL_DS, GDT_DATA);
+	put64(tables, GDT + (SEL_USER_DS & ~7u), GDT_DATA | GDT_USER);
+	put64(tables, GDT + (SEL_USER_CS & ~7u), GDT_CODE64 | GDT_USER);
+	put_tss_segment(tables, gpa + TSS, SEL_TSS, TSS_LIMIT);
 	memcpy(tables + TSS + TSS_IOMAP_BASE, &iomap, sizeof(iomap));
 	tables[TSS + TSS_LIMIT] = 0xff;
 }
 
-static int write_tables(struct vdb_vm *vm, vdb_gpa_t gpa)
+static void put_linux_segments(unsigned char *tables, vdb_gpa_t gpa)
+{
+	put64(tables, GDT + SEL_LINUX_CS, GDT_CODE64);
+	put64(tables, GDT + SEL_LINUX_DS, GDT_DATA);
+	put_tss_segment(tables, gpa + TSS, SEL_LINUX_TSS, TSS_BYTES - 1);
+}
+
+static int write_tables(struct vdb_vm *vm, vdb_gpa_t gpa, bool linux_guest)
 {
 	unsigned char *tables = calloc(1, VDB_X86_TABLES_BYTES);
 	int err;
 
 	if (!tables)
-		return vdb__fail(ENOMEM, "start64: no memory");
-	put_pages(tables, gpa);
-	put_segments(tables, gpa);
+		return vdb__fail(ENOMEM, "start: no memory for the guest's tables");
+	put_pages(tables, gpa, linux_guest ? PTE_KERNEL : PTE_USER);
+	if (linux_guest)
+		put_linux_segments(tables, gpa);
+	else
+		put_segments(tables, gpa);
 	err = vdb_mem_write(vm->mem, gpa, tables, VDB_X86_TABLES_BYTES);
 	free(tables);
 	return err;
 }
 
-static struct kvm_segment segment(unsigned selector, unsigned type)
+/* A flat one; `code` is 0, 32 or 64 bits. */
+static struct kvm_segment segment(unsigned selector, unsigned code)
 {
 	return (struct kvm_segment){
 	        .limit = 0xffffffff,
 	        .selector = (uint16_t)selector,
-	        .type = (uint8_t)type,
+	        .type = code ? SEG_CODE : SEG_DATA,
 	        .present = 1,
 	        .dpl = (uint8_t)(selector & 3),
 	        .s = 1,
-	        .l = type == SEG_CODE,
-	        .db = type == SEG_DATA,
+	        .l = code == 64,
+	        .db = code != 64,
 	        .g = 1,
 	};
 }
 
-static int set_sregs(struct vdb_vcpu *vcpu, const struct vdb_x86_start *start)
+static struct kvm_segment task(unsigned selector, vdb_gpa_t base, unsigned limit)
 {
-	bool kernel = start->flags & VDB_X86_KERNEL;
-	struct kvm_sregs sregs;
-
-	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs))
-		return vdb__fail_sys(errno, "vCPU %u: KVM_GET_SREGS", vcpu->index);
-	sregs.cr0 = CR0;
-	sregs.cr3 = start->tables + PML4;
-	sregs.cr4 = CR4;
-	sregs.efer = EFER;
-	sregs.cs = segment(kernel ? SEL_KERNEL_CS : SEL_USER_CS, SEG_CODE);
-	sregs.ss = segment(kernel ? SEL_KERNEL_DS : SEL_USER_DS, SEG_DATA);
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss;
-	sregs.gdt.base = start->tables + GDT;
-	sregs.gdt.limit = SEL_TSS + 15;
-	sregs.idt.base = 0;
-	sregs.idt.limit = 0;
-	sregs.tr = (struct kvm_segment){
-	        .base = start->tables + TSS,
-	        .limit = TSS_LIMIT,
-	        .selector = SEL_TSS,
+	return (struct kvm_segment){
+	        .base = base,
+	        .limit = limit,
+	        .selector = (uint16_t)selector,
 	        .type = SEG_TSS_BUSY,
 	        .present = 1,
 	};
-	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs))
-		return vdb__fail_sys(errno, "vCPU %u: KVM_SET_SREGS", vcpu->index);
-	return 0;
 }
 
-static int set_regs(struct vdb_vcpu *vcpu, const struct vdb_x86_start *start)
+static void set_segments(struct kvm_sregs *sregs, struct kvm_segment cs, struct kvm_segment data)
 {
-	struct kvm_regs regs = {
-	        .rip = start->entry,
-	        .rsp = start->stack,
-	        .rdi = start->arg[0],
-	        .rsi = start->arg[1],
-	        .rdx = start->arg[2],
-	        .rflags = RFLAGS,
-	};
+	sregs->cs = cs;
+	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
+}
 
-	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs))
-		return vdb__fail_sys(errno, "vCPU %u: KVM_SET_REGS", vcpu->index);
+static void set_long_mode(struct kvm_sregs *sregs, vdb_gpa_t tables, uint16_t gdt_limit)
+{
+	sregs->cr0 = CR0;
+	sregs->cr3 = tables + PML4;
+	sregs->cr4 = CR4;
+	sregs->efer = EFER;
+	sregs->gdt = (struct kvm_dtable){.base = tables + GDT, .limit = gdt_limit};
+	sregs->idt = (struct kvm_dtable){0};
+}
+
+static void set_sregs64(struct kvm_sregs *sregs, const struct vdb_x86_start *start)
+{
+	bool kernel = start->flags & VDB_X86_KERNEL;
+
+	set_long_mode(sregs, start->tables, SEL_TSS + 15);
+	set_segments(sregs, segment(kernel ? SEL_KERNEL_CS : SEL_USER_CS, 64),
+	             segment(kernel ? SEL_KERNEL_DS : SEL_USER_DS, 0));
+	sregs->tr = task(SEL_TSS, start->tables + TSS, TSS_LIMIT);
+}
+
+static void set_sregs_linux(struct kvm_sregs *sregs, vdb_gpa_t tables)
+{
+	set_long_mode(sregs, tables, SEL_LINUX_TSS + 15);
+	set_segments(sregs, segment(SEL_LINUX_CS, 64), segment(SEL_LINUX_DS, 0));
+	sregs->tr = task(SEL_LINUX_TSS, tables + TSS, TSS_BYTES - 1);
+}
+
+static void set_sregs32(struct kvm_sregs *sregs)
+{
+	sregs->cr0 = CR0_32;
+	sregs->cr3 = 0;
+	sregs->cr4 = 0;
+	sregs->efer = 0;
+	sregs->gdt = sregs->idt = (struct kvm_dtable){0};
+	set_segments(sregs, segment(SEL_LINUX_CS, 32), segment(SEL_LINUX_DS, 0));
+	sregs->tr = task(SEL_LINUX_TSS, 0, TSS_BYTES - 1);
+}
+
+static int get_sregs(struct vdb_vcpu *vcpu, struct kvm_sregs *sregs)
+{
+	if (ioctl(vcpu->fd, KVM_GET_SREGS, sregs))
+		return vdb__fail_sys(errno, "vCPU %u: KVM_GET_SREGS", vcpu->index);
 	return 0;
 }
 
@@ -159,19 +201,35 @@ static int set_runnable(struct vdb_vcpu *vcpu)
 	return 0;
 }
 
+static int set_all(struct vdb_vcpu *vcpu, const struct kvm_sregs *sregs, const struct kvm_regs *regs)
+{
+	if (ioctl(vcpu->fd, KVM_SET_SREGS, sregs))
+		return vdb__fail_sys(errno, "vCPU %u: KVM_SET_SREGS", vcpu->index);
+	if (ioctl(vcpu->fd, KVM_SET_REGS, regs))
+		return vdb__fail_sys(errno, "vCPU %u: KVM_SET_REGS", vcpu->index);
+	return set_runnable(vcpu);
+}
+
+static int check_tables(vdb_gpa_t tables)
+{
+	if (tables % VDB_PAGE_SIZE)
+		return vdb__fail(EINVAL, "start: tables at %#llx are not page-aligned",
+		                 (unsigned long long)tables);
+	return 0;
+}
+
 static int check(const struct vdb_x86_start *start)
 {
 	if (start->flags & ~VDB_X86_KERNEL)
 		return vdb__fail(EINVAL, "start64: unknown flags %#x", start->flags);
-	if (start->tables % VDB_PAGE_SIZE)
-		return vdb__fail(EINVAL, "start64: tables at %#llx are not page-aligned",
-		                 (unsigned long long)start->tables);
-	return 0;
+	return check_tables(start->tables);
 }
 
 VDB_EXPORT int vdb_x86_start64(struct vdb_vcpu *vcpu, const struct vdb_x86_start *start)
 {
 	struct vdb_x86_start own;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
 	int err = vdb__config_take(&own, sizeof(own), start, "vdb_x86_start");
 
 	if (err)
@@ -183,13 +241,63 @@ VDB_EXPORT int vdb_x86_start64(struct vdb_vcpu *vcpu, const struct vdb_x86_start
 		err = vdb__life_examine(vcpu, "start64");
 	if (err)
 		return err;
-	err = write_tables(vcpu->vm, own.tables);
+	regs = (struct kvm_regs){
+	        .rip = own.entry,
+	        .rsp = own.stack,
+	        .rdi = own.arg[0],
+	        .rsi = own.arg[1],
+	        .rdx = own.arg[2],
+	        .rflags = RFLAGS,
+	};
+	err = write_tables(vcpu->vm, own.tables, false);
 	if (!err)
-		err = set_sregs(vcpu, &own);
+		err = get_sregs(vcpu, &sregs);
+	if (!err) {
+		set_sregs64(&sregs, &own);
+		err = set_all(vcpu, &sregs, &regs);
+	}
+	vdb__life_examined(vcpu);
+	return err;
+}
+
+VDB_EXPORT int vdb_x86_start_linux(struct vdb_vcpu *vcpu, vdb_gpa_t entry, vdb_gpa_t info, vdb_gpa_t tables)
+{
+	struct kvm_regs regs = {.rip = entry, .rsi = info, .rflags = RFLAGS};
+	struct kvm_sregs sregs;
+	int err = check_tables(tables);
+
 	if (!err)
-		err = set_regs(vcpu, &own);
+		err = vdb__life_examine(vcpu, "start_linux");
+	if (err)
+		return err;
+	err = write_tables(vcpu->vm, tables, true);
 	if (!err)
-		err = set_runnable(vcpu);
+		err = get_sregs(vcpu, &sregs);
+	if (!err) {
+		set_sregs_linux(&sregs, tables);
+		err = set_all(vcpu, &sregs, &regs);
+	}
+	vdb__life_examined(vcpu);
+	return err;
+}
+
+VDB_EXPORT int vdb_x86_start32(struct vdb_vcpu *vcpu, vdb_gpa_t entry, vdb_gpa_t info)
+{
+	struct kvm_regs regs = {.rip = entry, .rbx = info, .rflags = RFLAGS};
+	struct kvm_sregs sregs;
+	int err;
+
+	if (entry > UINT32_MAX || info > UINT32_MAX)
+		return vdb__fail(EINVAL, "start32: %#llx or %#llx does not fit 32 bits",
+		                 (unsigned long long)entry, (unsigned long long)info);
+	err = vdb__life_examine(vcpu, "start32");
+	if (err)
+		return err;
+	err = get_sregs(vcpu, &sregs);
+	if (!err) {
+		set_sregs32(&sregs);
+		err = set_all(vcpu, &sregs, &regs);
+	}
 	vdb__life_examined(vcpu);
 	return err;
 }
