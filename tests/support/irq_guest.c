@@ -71,14 +71,16 @@ static void put_pins(struct kvm_fixture *f, const struct irq_guest_pin *pins, ui
 
 void irq_guest_start(struct kvm_fixture *f, uint32_t first, const struct irq_guest_pin *pins, uint32_t count)
 {
+	uint32_t entry = GUEST_CODE + first * GUEST_STRIDE;
+
 	put_handlers(f);
 	put_pins(f, pins, count);
-	memcpy(f->ram + GUEST_CODE, guest_waiter, (size_t)(guest_waiter_end - guest_waiter));
+	memcpy(f->ram + entry, guest_waiter, (size_t)(guest_waiter_end - guest_waiter));
 	for (uint32_t i = first; i < f->vcpus; i++) {
 		const struct vdb_x86_start start = {
 		        .size = sizeof(start),
 		        .flags = VDB_X86_KERNEL,
-		        .entry = GUEST_CODE,
+		        .entry = entry,
 		        .stack = GUEST_STACK + i * 0x4000,
 		        .arg = {IDTR},
 		        .tables = GUEST_TABLES,
