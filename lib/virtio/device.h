@@ -31,6 +31,9 @@ struct vdb__transport_ops {
 	void (*config_interrupt)(void *arg);
 	/* eventfd that the queue's doorbell rings; stays the transport's, lives as long as it. */
 	int (*kick_fd)(void *arg, uint32_t queue);
+	/* The device has been reset, its queues have stopped: pending causes are forgotten. Under the
+	 * device's lock, before status reads 0. NULL: nothing to do. */
+	void (*reset)(void *arg);
 };
 
 /* -EBUSY: it has one. detach resets the device first and waits: not on a loop's thread. */
@@ -46,6 +49,8 @@ uint32_t vdb__virtio_queues(const struct vdb_virtio *device);
 /* 32 bits of what is offered, or was accepted; 0 for any select above 1. */
 uint32_t vdb__virtio_device_features(struct vdb_virtio *device, uint32_t select);
 uint32_t vdb__virtio_driver_features(struct vdb_virtio *device, uint32_t select);
+/* True once FEATURES_OK is set with this one. */
+bool vdb__virtio_accepted(struct vdb_virtio *device, uint32_t feature);
 /* Ignored once FEATURES_OK is set. */
 void vdb__virtio_accept(struct vdb_virtio *device, uint32_t select, uint32_t features);
 

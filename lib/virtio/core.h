@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of a virtio device: what its files share.
+ *
+ * One lock for all control state. Under it nobody is called who might wait or come back
+ * but the device's ops; lanes are closed, interrupts raised and the embedder is told
+ * after it has been let go, by vdb__virtio_unlock(). Loop threads take it for a few
+ * instructions; nothing on the way of a request takes it.
+ *
+ *     registers (vCPU)  -> run.c: a lane for each enabled queue of a driven device
+ *     lane's end (loop) -> reset.c: what waited for it: queue reset, reset, quiesce, destroy
+ */
+#ifndef VDB_VIRTIO_CORE_H
+#define VDB_VIRTIO_CORE_H
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <pthread.h>
+
+#include "virtio/device.h"
+
+#define VDB__BIT(feature) (1ull << (feature))
+#define VDB__FEATURE_RING_RESET 40 /* linux/virtio_config.h of older systems lacks it */
+
+struct vdb__vqueue {
+	struct vdb_virtio *device;
+	uint32_t index;
+	/* Registers: the driver's until enabled. */
+	uint16_t size;
+	bool enabled;
+	uint64_t addr[3]; /* enum vdb__queue_area */
+	/* Life. */
+	struct vdb_lane *lane;    /* NULL: does not run */
+	struct vdb_gate *stopped; /* opens when the lane has ended; as long as there is a lane */
+	bool stopping;            /* the lane is being closed */
+	bool resetting;           /* then the registers go back to the beginning */
+	bool resume;              /* it ran before: goes on at `position` */
+	uint32_t position;
+	struct vdb_lane_stats past; /* of lanes that have ended */
+};
+
+/* What to do when the lock has been let go. */
+struct vdb__due {
+	uint64_t close; /* lanes, a bit for each queue */
+	bool interrupt; /* the configuration's */
+	bool report;    /* config.broken */
+	uint32_t queue, reason;
+};
+
+struct vdb_virtio {
+	pthread_mutex_t lock;
+	pthread_t owner; /* atomic; of the lock, 0 = nobody */
+	struct vdb__due due;
+
+	struct vdb_virtio_ops ops;
+	void *ctx;
+	const struct vdb__framing *framing;
+	struct vdb_virtio_config config;
+
+	const struct vdb__transport_ops *transport; /* NULL: none */
+	void *transport_arg;
+	uint32_t raising;      /* config interrupts on their way, unlocked */
+	pthread_cond_t raised; /* none is */
+
+	uint64_t offered;
+	uint64_t accepted; /* frozen by FEATURES_OK */
+	uint32_t beyond;   /* accepted above bit 63, where nothing is offered */
+	uint8_t status;
+	bool resetting; /* status reads 0 when all lanes have ended */
+	uint32_t stopping;
+	struct vdb_gate *reset_done; /* made before the first lane */
+	uint64_t resets, broken;
+
+	uint32_t generation;
+	uint8_t *shown, *scratch; /* config space when the driver last asked for the generation; room */
+
+	bool quiesced;
+	vdb_done_fn quiesce_done;
+	void *quiesce_arg;
+	bool doomed;
+	vdb_done_fn destroy_done;
+	void *destroy_arg;
+
+	struct vdb__vqueue queues[];
+};
+
+/* ---- lock.c ---- */
+
+void vdb__virtio_lock(struct vdb_virtio *device);
+/* Does what is due. The device may be gone afterwards only if the caller's lane was its last. */
+void vdb__virtio_unlock(struct vdb_virtio *device);
+
+/* ---- features.c (locked) ---- */
+
+uint64_t vdb__virtio_offer(const struct vdb_virtio_config *config);
+/* 0, or -errno: the device cannot be driven with these. */
+int vdb__virtio_features_fit(struct vdb_virtio *device, uint64_t features);
+
+/* ---- status.c (locked) ---- */
+
+/* Queues are served, or would be but for a quiesce. */
+bool vdb__virtio_driven(const struct vdb_virtio *device);
+/* DEVICE_NEEDS_RESET; every queue stops. */
+void vdb__virtio_break(struct vdb_virtio *device, uint32_t queue, uint32_t reason);
+
+/* ---- config.c (locked) ---- */
+
+/* A config-change interrupt, if the driver is to have one (2.1.2, 4.2.3.4). */
+void vdb__virtio_notice(struct vdb_virtio *device);
+
+/* ---- queue.c (locked) ---- */
+
+/* NULL: no such queue. */
+struct vdb__vqueue *vdb__virtio_queue(struct vdb_virtio *device, uint32_t queue);
+void vdb__vqueue_clear(struct vdb__vqueue *q);
+/* Its virtqueue, checked; it leaves its position there when it goes. -errno as vdb_virtq_create(). */
+int vdb__vqueue_make(struct vdb__vqueue *q, uint32_t *left_at, struct vdb_queue **out);
+/* True if what the driver set up can be. */
+bool vdb__vqueue_fits(struct vdb__vqueue *q);
+
+/* ---- run.c (locked) ---- */
+
+/* A lane for each enabled queue that has none, if the device is driven. */
+void vdb__virtio_start(struct vdb_virtio *device);
+void vdb__vqueue_start(struct vdb__vqueue *q);
+/* Harmless if it does not run, or is being stopped. */
+void vdb__vqueue_stop(struct vdb__vqueue *q);
+void vdb__virtio_stop(struct vdb_virtio *device);
+/* Unlocked; a lane has let go of everything: vdb__lane_close(). */
+void vdb__vqueue_closed(void *queue);
+
+/* ---- reset.c ---- */
+
+/* Who has waited for the last lane. */
+struct vdb__settled {
+	struct vdb_gate *gate;
+	vdb_done_fn quiesced;
+	void *quiesced_arg;
+	bool doomed;
+};
+
+/* Locked; does what waited for `stopping` to be 0, if it is. */
+struct vdb__settled vdb__virtio_settle(struct vdb_virtio *device);
+/* Unlocked: tells them. The device may be gone then. */
+void vdb__virtio_tell(struct vdb_virtio *device, const struct vdb__settled *settled);
+/* Locked: starts a reset, or joins one. */
+void vdb__virtio_reset(struct vdb_virtio *device);
+
+/* ---- device.c ---- */
+
+void vdb__virtio_free(struct vdb_virtio *device);
+
+#endif

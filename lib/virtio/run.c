@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Queues while they run: a virtqueue and a lane for each one that is enabled on a driven
+ * device, from DRIVER_OK (or its enabling after that) until it is reset or stopped.
+ */
+#include "base/error.h"
+#include "io/lane.h"
+#include "virtio/core.h"
+#include "virtio/stats.h"
+
+/* ---- Called by lanes, on the loop's thread. The transport stays while there are lanes. ---- */
+
+static void interrupt(void *queue)
+{
+	struct vdb__vqueue *q = queue;
+
+	q->device->transport->queue_interrupt(q->device->transport_arg, q->index);
+}
+
+static void broken(void *queue, uint32_t reason)
+{
+	struct vdb__vqueue *q = queue;
+
+	vdb__virtio_lock(q->device);
+	if (!q->stopping)
+		vdb__virtio_break(q->device, q->index, reason);
+	vdb__virtio_unlock(q->device);
+}
+
+/* ---- Start ---- */
+
+/* Made while failing is still possible: whoever stops the lane must have something to wait at. */
+static int make_gates(struct vdb__vqueue *q)
+{
+	int rc = q->device->reset_done ? 0 : vdb_gate_create(&q->device->reset_done);
+
+	return rc ? rc : vdb_gate_create(&q->stopped);
+}
+
+static int make_lane(struct vdb__vqueue *q, struct vdb_queue *queue)
+{
+	struct vdb_virtio *device = q->device;
+	const struct vdb_lane_config config = {
+	        .size = sizeof(config),
+	        .kick_fd = device->transport->kick_fd(device->transport_arg, q->index),
+	        .trigger = interrupt,
+	        .trigger_arg = q,
+	        .tenant = device->config.tenant,
+	        .broken = broken,
+	        .broken_arg = q,
+	};
+	struct vdb_backend *backend = device->ops.backend(device->ctx, q->index);
+
+	return vdb_lane_create(device->config.loop, queue, backend, &config, &q->lane);
+}
+
+static int start(struct vdb__vqueue *q)
+{
+	struct vdb_queue *queue = NULL;
+	int rc = make_gates(q);
+
+	if (!rc)
+		rc = vdb__vqueue_make(q, &q->position, &queue);
+	if (!rc)
+		rc = make_lane(q, queue);
+	if (!rc)
+		return 0;
+	vdb_queue_destroy(queue);
+	vdb_gate_unref(q->stopped);
+	q->stopped = NULL;
+	return rc;
+}
+
+/* It fitted when it was enabled: if it does not now, memory has gone, or the host is short of something. */
+static uint32_t reason_of(int rc)
+{
+	return rc == -EFAULT || rc == -EINVAL ? VDB_REASON_MEMORY : VDB_REASON_HOST;
+}
+
+void vdb__vqueue_start(struct vdb__vqueue *q)
+{
+	struct vdb_virtio *device = q->device;
+	int rc;
+
+	if (!q->enabled || q->lane || q->stopping || device->quiesced || !device->transport ||
+	    !vdb__virtio_driven(device))
+		return;
+	rc = start(q);
+	if (rc)
+		vdb__virtio_break(device, q->index, reason_of(rc));
+}
+
+void vdb__virtio_start(struct vdb_virtio *device)
+{
+	for (uint32_t i = 0; i < device->config.queues; i++)
+		vdb__vqueue_start(&device->queues[i]);
+}
+
+/* ---- Stop ---- */
+
+void vdb__vqueue_stop(struct vdb__vqueue *q)
+{
+	if (!q->lane || q->stopping)
+		return;
+	q->stopping = true;
+	q->device->stopping++;
+	q->device->due.close |= 1ull << q->index;
+}
+
+void vdb__virtio_stop(struct vdb_virtio *device)
+{
+	for (uint32_t i = 0; i < device->config.queues; i++)
+		vdb__vqueue_stop(&device->queues[i]);
+}
+
+void vdb__vqueue_closed(void *queue)
+{
+	struct vdb__vqueue *q = queue;
+	struct vdb_virtio *device = q->device;
+	struct vdb__settled settled;
+	struct vdb_lane *lane;
+	struct vdb_gate *gate;
+
+	vdb__virtio_lock(device);
+	lane = q->lane;
+	vdb__stats_add(&q->past, &lane->stats);
+	q->lane = NULL;
+	vdb__virtio_unlock(device);
+	/* Before anybody hears of it: frees the virtqueue, which leaves its position. */
+	vdb_lane_destroy(lane, NULL, NULL);
+	vdb__virtio_lock(device);
+	gate = q->stopped;
+	q->stopped = NULL;
+	q->stopping = false;
+	q->resume = true;
+	if (q->resetting)
+		vdb__vqueue_clear(q);
+	device->stopping--;
+	settled = vdb__virtio_settle(device);
+	vdb__virtio_unlock(device);
+	vdb_gate_open(gate, 0);
+	vdb_gate_unref(gate);
+	vdb__virtio_tell(device, &settled);
+}

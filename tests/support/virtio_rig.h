@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtio device without a VM: an echo device, a transport that only counts, a loop on
+ * its own thread, and drivers of its queues. Failures abort the test.
+ *
+ *     virtio_rig_open(&rig, &(struct vdb_virtio_config){.queues = 2});
+ *     virtio_rig_negotiate(&rig, features);
+ *     virtio_rig_queue(&rig, 0, 16);                enabled, with a driver
+ *     virtio_rig_ok(&rig);
+ *     virtio_rig_echo(&rig, 0)                      one request there and back
+ *     virtio_rig_close(&rig);
+ *
+ * Every queue has a quarter of the memory: rings at its start, data behind them.
+ */
+#ifndef VIRTIO_RIG_H
+#define VIRTIO_RIG_H
+
+#include <check.h>
+#include <linux/virtio_config.h>
+#include <vdb/vdb.h>
+
+#include "mock.h"
+#include "virtio/device.h"
+#include "virtq_driver.h"
+
+#define VRIG_QUEUES 4u
+#define VRIG_STRIDE 0x10000u
+#define VRIG_DATA 0x8000u /* from a queue's start */
+#define VRIG_CONFIG 20u   /* bytes of config space */
+
+#define VRIG_BIT(feature) (1ull << (feature))
+#define VRIG_RING_RESET 40
+#define VRIG_V1 VRIG_BIT(VIRTIO_F_VERSION_1)
+#define VRIG_FEATURE 5 /* the echo device's own; it does without */
+#define VRIG_REFUSED 6 /* offered, but negotiate() says no */
+
+/* The backend: writes what it reads, or what fits. */
+struct virtio_echo {
+	bool hold;                 /* atomic: keep requests */
+	uint32_t held;             /* atomic: how many it has */
+	struct vdb_req *req[1024]; /* loop's thread */
+	uint32_t served;           /* atomic */
+	struct vdb_backend *backend;
+};
+
+struct virtio_rig {
+	struct vdb_loop *loop;
+	struct mock_ram ram;
+	struct virtio_echo echo;
+	struct vdb_virtio *device;
+	struct virtq_driver driver[VRIG_QUEUES];
+	bool driven[VRIG_QUEUES];
+	uint8_t config[VRIG_CONFIG];
+	/* The transport. */
+	int kick[VRIG_QUEUES];
+	uint32_t interrupts[VRIG_QUEUES], config_interrupts; /* atomic */
+	uint32_t forgotten;
+	/* What the device was asked. */
+	uint64_t negotiated;
+	uint32_t resets, destroyed, breaks, reason; /* atomic */
+	bool no_loop;                               /* it has been destroyed */
+};
+
+/* config: what is not given is the rig's. */
+void virtio_rig_open(struct virtio_rig *rig, const struct vdb_virtio_config *config);
+/* The same in two steps: everything but the transport. */
+void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config);
+void virtio_rig_attach(struct virtio_rig *rig);
+/* Detaches, destroys, and checks that all is gone. */
+void virtio_rig_close(struct virtio_rig *rig);
+/* Joins and destroys the loop. */
+void virtio_rig_end_loop(struct virtio_rig *rig);
+
+uint8_t virtio_rig_status(struct virtio_rig *rig);
+void virtio_rig_set(struct virtio_rig *rig, uint8_t status);
+/* Writes 0 and waits. */
+void virtio_rig_reset(struct virtio_rig *rig);
+void virtio_rig_accept(struct virtio_rig *rig, uint64_t features);
+/* From reset to FEATURES_OK. */
+void virtio_rig_negotiate(struct virtio_rig *rig, uint64_t features);
+/* Registers only. */
+void virtio_rig_place(struct virtio_rig *rig, uint32_t queue, const struct vdb_virtq_config *config);
+/* A driver on fresh rings, registers, enabled. */
+void virtio_rig_queue(struct virtio_rig *rig, uint32_t queue, uint32_t entries);
+void virtio_rig_forget(struct virtio_rig *rig, uint32_t queue);
+void virtio_rig_ok(struct virtio_rig *rig);
+/* All of it: `queues` queues of 16. */
+void virtio_rig_up(struct virtio_rig *rig, uint64_t features, uint32_t queues);
+
+/* Sends 8 bytes that are `value`, with room for as many; rings. */
+void virtio_rig_send(struct virtio_rig *rig, uint32_t queue, uint64_t value);
+/* Waits for the next that comes back, and checks it. */
+void virtio_rig_receive(struct virtio_rig *rig, uint32_t queue, uint64_t value);
+void virtio_rig_echo(struct virtio_rig *rig, uint32_t queue);
+
+/* Lets go of everything held, and holds no more. */
+void virtio_rig_release(struct virtio_rig *rig);
+void virtio_rig_wait(const uint32_t *word, uint32_t value);
+void virtio_rig_wait_status(struct virtio_rig *rig, uint8_t bits);
+
+#endif
