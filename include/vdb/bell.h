@@ -18,6 +18,7 @@ struct vdb_bell;
 
 #define VDB_BELL_PORT (1u << 0)  /* addr is a port, else guest-physical */
 #define VDB_BELL_MATCH (1u << 1) /* rings only when `match` is written; len 1, 2, 4 or 8 */
+#define VDB_BELL_FD (1u << 2)    /* rings `fd` of the caller's, as another bell may; it outlives the bell */
 
 struct vdb_bell_config {
 	uint32_t size;
@@ -25,7 +26,7 @@ struct vdb_bell_config {
 	uint64_t addr;  /* VDB_GPA_ANY: silent until vdb_bell_move() */
 	uint64_t match;
 	uint32_t len; /* bytes of the write: 1, 2, 4, 8 (not PIO); 0 = any (2 where KVM has no such) */
-	uint32_t reserved;
+	int32_t fd;   /* with VDB_BELL_FD, else 0 */
 };
 
 /* -EEXIST: another bell is there; -ENOSPC: KVM's bus is full; -EMFILE. Any thread but a loop's:
@@ -40,7 +41,7 @@ void vdb_bell_destroy(struct vdb_bell *bell);
  * and -errno is returned. One thread at a time per bell; any but a loop's. */
 VDB_MUST_CHECK int vdb_bell_move(struct vdb_bell *bell, uint64_t addr);
 
-/* The bell's own. Any thread. */
+/* The bell's own, or the one it was given. Any thread. */
 int vdb_bell_fd(const struct vdb_bell *bell);
 
 #ifdef __cplusplus

@@ -45,8 +45,10 @@ static int check(const struct vdb_bell_config *config)
 	uint32_t len = config->len;
 	bool port = config->flags & VDB_BELL_PORT, match = config->flags & VDB_BELL_MATCH;
 
-	if (config->flags & ~(VDB_BELL_PORT | VDB_BELL_MATCH) || config->reserved)
-		return vdb__fail(EINVAL, "bell: unknown flags %#x, or reserved is not 0", config->flags);
+	if (config->flags & ~(VDB_BELL_PORT | VDB_BELL_MATCH | VDB_BELL_FD))
+		return vdb__fail(EINVAL, "bell: unknown flags %#x", config->flags);
+	if (config->flags & VDB_BELL_FD ? config->fd < 0 : config->fd != 0)
+		return vdb__fail(EINVAL, "bell: fd %d; an eventfd with VDB_BELL_FD, else 0", config->fd);
 	if (len > 8 || len & (len - 1))
 		return vdb__fail(EINVAL, "bell: a write of %u bytes; 0, 1, 2, 4 or 8", len);
 	if (port && len == 8)
@@ -103,7 +105,8 @@ static void deassign(struct vdb_bell *bell)
 
 static int build(struct vdb_bell *bell)
 {
-	bell->fd = vdb__event_fd("bell");
+	if (!(bell->flags & VDB_BELL_FD))
+		bell->fd = vdb__event_fd("bell");
 	return bell->fd < 0 ? bell->fd : assign(bell);
 }
 
@@ -126,7 +129,7 @@ VDB_EXPORT int vdb_bell_create(struct vdb_vm *vm, const struct vdb_bell_config *
 	        .match = own.flags & VDB_BELL_MATCH ? own.match : 0,
 	        .len = own.len,
 	        .flags = own.flags,
-	        .fd = -1,
+	        .fd = own.flags & VDB_BELL_FD ? own.fd : -1,
 	};
 	/* Any width, and for memory on VMX the short way that does not decode the instruction. */
 	if (!own.len && !(vm->kvm->info.features & VDB_KVM_IOEVENTFD_ANY))
@@ -146,7 +149,7 @@ VDB_EXPORT void vdb_bell_destroy(struct vdb_bell *bell)
 	if (!bell)
 		return;
 	deassign(bell);
-	if (bell->fd >= 0)
+	if (bell->fd >= 0 && !(bell->flags & VDB_BELL_FD))
 		close(bell->fd);
 	vdb__fetch_add(&bell->vm->attached, (uint32_t)-1);
 	free(bell);

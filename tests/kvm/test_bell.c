@@ -181,6 +181,28 @@ START_TEST(it_moves_with_its_eventfd)
 }
 END_TEST
 
+START_TEST(two_ring_one_eventfd)
+{
+	struct vdb_bell *page = make(HERE, 4, 0, 0), *port;
+	struct vdb_bell_config config = at(PORT, 4, VDB_BELL_PORT | VDB_BELL_FD, 0);
+	int fds;
+
+	config.fd = vdb_bell_fd(page);
+	fds = leak_fds();
+	must(vdb_bell_create(f.vm, &config, &port));
+	ck_assert_int_eq(vdb_bell_fd(port), config.fd);
+	ck_assert_int_eq(leak_fds(), fds);
+	(void)WRITE(word, HERE, 5);
+	(void)WRITE(ports, PORT, 5);
+	ck_assert_uint_eq(rang(page), 2);
+	vdb_bell_destroy(port);
+	(void)WRITE(ports, PORT, 5);
+	(void)WRITE(word, HERE, 5);
+	ck_assert_uint_eq(rang(page), 1);
+	vdb_bell_destroy(page);
+}
+END_TEST
+
 START_TEST(destroy_leaves_nothing_in_the_kernel)
 {
 	struct vdb_bell *bell = make(HERE, 4, 0, 0);
@@ -209,6 +231,7 @@ static void refuse(struct vdb_bell_config config, int err, const char *word)
 
 START_TEST(what_cannot_be_is_refused)
 {
+	struct vdb_bell_config config = at(THERE, 4, VDB_BELL_FD, 0);
 	struct vdb_bell *bell = make(HERE, 4, 0, 0);
 
 	refuse(at(HERE, 4, 0, 0), -EEXIST, "another");
@@ -217,7 +240,11 @@ START_TEST(what_cannot_be_is_refused)
 	refuse(at(THERE, 16, 0, 0), -EINVAL, "16 bytes");
 	refuse(at(THERE, 0, VDB_BELL_MATCH, 1), -EINVAL, "length");
 	refuse(at(THERE, 2, VDB_BELL_MATCH, 0x10000), -EINVAL, "fit");
-	refuse(at(THERE, 4, 4, 0), -EINVAL, "flags");
+	refuse(at(THERE, 4, 8, 0), -EINVAL, "flags");
+	config.fd = -1;
+	refuse(config, -EINVAL, "fd -1");
+	config.flags = 0;
+	refuse(config, -EINVAL, "fd -1");
 	refuse(at(PORT, 8, VDB_BELL_PORT, 0), -EINVAL, "8 bytes");
 	refuse(at(0x10000, 1, VDB_BELL_PORT, 0), -EINVAL, "port");
 	refuse(at(0xfffd, 4, VDB_BELL_PORT, 0), -EINVAL, "port");
@@ -264,6 +291,7 @@ int main(void)
 	        where_kvm_knows_no_any_width_two_bytes_ring,
 	        the_value_picks_the_bell,
 	        it_moves_with_its_eventfd,
+	        two_ring_one_eventfd,
 	        destroy_leaves_nothing_in_the_kernel,
 	        what_cannot_be_is_refused,
 	        threads_make_bells_at_once,
