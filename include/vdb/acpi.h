@@ -26,7 +26,7 @@ struct vdb_acpi_mmio {
 
 struct vdb_machine {
 	uint32_t size;
-	uint32_t cpus;           /* APIC ids 0..cpus-1 */
+	uint32_t cpus;           /* APIC ids 0..cpus-1; at most 4096, in an MP table 254 */
 	uint32_t platform_parts; /* VDB_PLATFORM_*: what of it is there */
 	uint32_t serial_gsi;     /* 0: no COM port */
 	uint16_t serial_port;
@@ -42,14 +42,17 @@ size_t vdb_acpi_bytes(const struct vdb_machine *machine);
 size_t vdb_mptable_bytes(const struct vdb_machine *machine);
 
 /*
- * Writes all tables into buf, as they will lie at `gpa` (16-byte aligned): the RSDP comes first.
- * Returns the bytes used; -ENOSPC, -EINVAL.
+ * Writes all tables into buf, as they will lie at `gpa` (16-byte aligned, below 4 GiB; 0xe0000 is a good
+ * place, where vdb_boot_load() has the guest told that there is no RAM): the RSDP comes first. Without
+ * VDB_PLATFORM_PM it is hardware-reduced ACPI. GSIs are IOAPIC pins, ISA interrupts the same ones, as KVM
+ * routes them; mmio devices are edge-triggered. Returns the bytes used; -ENOSPC, -EINVAL.
  */
 VDB_MUST_CHECK int64_t vdb_acpi_build(const struct vdb_machine *machine, vdb_gpa_t gpa, void *buf,
                                       size_t len);
 
 /* The same for the MP table: floating pointer first (MultiProcessor Specification 1.4). Place it in the
- * last KiB of base memory or in 0xf0000..0xfffff. mmio devices appear as ISA interrupts of their GSI. */
+ * last KiB of base memory (without PCI, it fits) or in 0xf0000..0xfffff. mmio devices appear as ISA
+ * interrupts of their GSI. */
 VDB_MUST_CHECK int64_t vdb_mptable_build(const struct vdb_machine *machine, vdb_gpa_t gpa, void *buf,
                                          size_t len);
 
