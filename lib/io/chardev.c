@@ -48,6 +48,16 @@ static void poll_for(struct vdb_chardev *c, struct vdb__chardev_side *side, int 
 	submit(c, side);
 }
 
+/*
+ * Whether a poll that ended so asks to try the transfer. -EINVAL does, too: that is how io_uring
+ * ends a poll of a terminal whose settings are changed meanwhile (tcsetattr() wakes those who wait, with
+ * nothing there; Linux 6.1 to 6.18 at least).
+ */
+static bool poll_says_try(const struct vdb_io *io, int64_t result)
+{
+	return io->op == VDB_IO_POLL && (result > 0 || result == -EINVAL);
+}
+
 static void transfer(struct vdb_chardev *c, struct vdb__chardev_side *side, uint32_t op, int niov,
                      void (*done)(struct vdb_io *io, int64_t result))
 {
@@ -110,7 +120,7 @@ static void output_done(struct vdb_io *io, int64_t result)
 
 	c->tx.busy = false;
 	set_waits(c, false);
-	if (result < 0)
+	if (result < 0 && !poll_says_try(io, result))
 		lose_sink(c, result);
 	else if (io->op == VDB_IO_WRITEV)
 		drop_out(c, (size_t)result);
@@ -226,7 +236,7 @@ static void input_done(struct vdb_io *io, int64_t result)
 	struct vdb_chardev *c = vdb__container(io, struct vdb_chardev, rx.io);
 
 	c->rx.busy = false;
-	if (result > 0 && io->op == VDB_IO_POLL && !c->closing)
+	if (poll_says_try(io, result) && !c->closing)
 		result = vdb__stream_read(&c->rx.stream, c->stash, sizeof(c->stash));
 	if (!c->closing) {
 		took(c, result);

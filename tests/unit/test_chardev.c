@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 #include <vdb/error.h>
 
@@ -177,6 +178,30 @@ START_TEST(input_arrives)
 	ck_assert_int_eq(write(_i == PIPE ? end2[1] : end2[0], "line\n", 5), 5);
 	until(&seen.readable, 1);
 	expect_input(_i == PTY_MASTER ? "line\r\n" : "line\n");
+	end();
+	close(end2[0]);
+	close(end2[1]);
+}
+END_TEST
+
+/* A user's terminal becomes raw, and is given back, while a guest has it. */
+START_TEST(a_terminal_may_be_set_anew_meanwhile)
+{
+	struct termios settings;
+	int end2[2];
+
+	open_pty(end2);
+	make(&(struct vdb_chardev_config){.in_fd = end2[1]});
+	for (unsigned i = 1; i <= 3; i++) {
+		ck_assert_int_eq(tcgetattr(end2[1], &settings), 0);
+		settings.c_lflag ^= ICANON;
+		ck_assert_int_eq(tcsetattr(end2[1], TCSANOW, &settings), 0);
+		test_settle(loop);
+		ck_assert_int_eq(seen.closed[0], 0);
+		ck_assert_int_eq(write(end2[0], "line\n", 5), 5);
+		until(&seen.readable, i);
+		expect_input("line\n");
+	}
 	end();
 	close(end2[0]);
 	close(end2[1]);
@@ -554,6 +579,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, output_arrives, 0, KINDS);
 	tcase_add_loop_test(tc, input_arrives, 0, KINDS);
+	tcase_add_test(tc, a_terminal_may_be_set_anew_meanwhile);
 	tcase_add_loop_test(tc, a_peer_that_never_reads_costs_a_fifo, 0, PTY);
 	tcase_add_loop_test(tc, destroyed_while_the_peer_does_not_read, 0, KINDS);
 	tcase_add_loop_test(tc, a_peer_that_is_gone_is_said_once, 0, PTY);
