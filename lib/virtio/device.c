@@ -99,7 +99,7 @@ int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__frami
 {
 	struct vdb_virtio_config own_config;
 	struct vdb_virtio_ops own_ops;
-	struct vdb_virtio *device;
+	struct vdb_virtio *device = NULL;
 	int rc = vdb__config_take(&own_ops, sizeof(own_ops), ops, "virtio ops");
 
 	if (!own_ops.name)
