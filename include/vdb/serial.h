@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A 16550A serial port (COM1 at 0x3f8, GSI 4, and its like) in front of a chardev. */
+/*
+ * A 16550A serial port (COM1 at 0x3f8, GSI 4, and its like) in front of a chardev. A full chardev keeps the
+ * transmitter busy; input waits in the chardev until the guest listens. Without an in-kernel IOAPIC the guest
+ * has to poll.
+ */
 #ifndef VDB_SERIAL_H
 #define VDB_SERIAL_H
 
@@ -20,7 +24,7 @@ struct vdb_serial_config {
 	struct vdb_chardev *chardev; /* the caller's, outlives the serial port; NULL: nobody is there */
 };
 
-/* -EEXIST: the ports are taken. Control thread. */
+/* -EEXIST: the ports are taken; -EBUSY: another device has the chardev; -EINVAL. Control thread. */
 VDB_MUST_CHECK int vdb_serial_create(struct vdb_vm *vm, const struct vdb_serial_config *config,
                                      struct vdb_serial **out);
 
