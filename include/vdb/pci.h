@@ -18,7 +18,8 @@ struct vdb_pci;
 
 #define VDB_PCI_ECAM_BYTES 0x100000u /* one bus */
 
-/* Defaults in brackets. The windows hold no memory and no other device. */
+/* Defaults in brackets. The windows hold no memory and no other device; a BAR decodes inside of them
+ * only, and only where nothing else is. */
 struct vdb_pci_config {
 	uint32_t size;
 	uint32_t intx_gsi;  /* four GSIs from here on are INTx lines [16] */
@@ -30,10 +31,11 @@ struct vdb_pci_config {
 	uint16_t io;        /* [0xc000] */
 	uint16_t io_len;    /* [0x1000] */
 	uint32_t reserved;
-	struct vdb_loop *loop; /* watches the INTx lines' acknowledgement */
+	struct vdb_loop *loop; /* watches the INTx lines' acknowledgement; NULL: there is no INTx */
 };
 
-/* -EEXIST: something is there. Control thread. */
+/* -EEXIST: something is there. -EINVAL: a window is not what the config asks for, or reaches the interrupt
+ * controllers at 0xfec00000. Control thread. */
 VDB_MUST_CHECK int vdb_pci_create(struct vdb_vm *vm, const struct vdb_pci_config *config,
                                   struct vdb_pci **out);
 

@@ -62,7 +62,7 @@ enum {
 	VDB_IRQCHIP_NONE = 2,
 };
 
-#define VDB_VM_PIT (1u << 0) /* i8254 timer and port 0x61 in the kernel, with VDB_IRQCHIP_KERNEL */
+#define VDB_VM_PIT (1u << 0) /* i8254 timer (GSI 0) and port 0x61 in the kernel, with VDB_IRQCHIP_KERNEL */
 
 struct vdb_vm_config {
 	uint32_t size;

@@ -23,6 +23,10 @@ static int check(const struct vdb_vm_config *config)
 
 	if (config->irqchip > VDB_IRQCHIP_NONE)
 		return vdb__fail(EINVAL, "vm: irqchip %u is none of VDB_IRQCHIP_*", config->irqchip);
+	if (config->flags & ~VDB_VM_PIT || config->reserved)
+		return vdb__fail(EINVAL, "vm: unknown flags %#x, or reserved is not 0", config->flags);
+	if (config->flags & VDB_VM_PIT && config->irqchip != VDB_IRQCHIP_KERNEL)
+		return vdb__fail(EINVAL, "vm: VDB_VM_PIT needs VDB_IRQCHIP_KERNEL");
 	sigemptyset(&set);
 	if (number == SIGKILL || number == SIGSTOP || sigaddset(&set, number))
 		return vdb__fail(EINVAL, "vm: kick signal %d cannot be blocked; leave it 0 or choose another",

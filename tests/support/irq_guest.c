@@ -53,8 +53,8 @@ static void put_handlers(struct kvm_fixture *f)
 	}
 }
 
-/* The redirection entry of each pin: vector and trigger mode, then the destination, vCPU 0. */
-static void put_pins(struct kvm_fixture *f, const struct irq_guest_pin *pins, uint32_t count)
+/* The redirection entry of each pin: the destination, then vector and trigger mode. */
+static void put_pins(struct kvm_fixture *f, uint32_t vcpu, const struct irq_guest_pin *pins, uint32_t count)
 {
 	uint32_t(*writes)[2] = (void *)(f->ram + IOAPIC_WRITES);
 
@@ -62,7 +62,7 @@ static void put_pins(struct kvm_fixture *f, const struct irq_guest_pin *pins, ui
 		uint32_t index = 0x10 + 2 * pins[i].gsi;
 
 		*writes[0] = index + 1;
-		(*writes++)[1] = 0;
+		(*writes++)[1] = vcpu << 24;
 		*writes[0] = index;
 		(*writes++)[1] = pins[i].vector | (pins[i].level ? 0x8000u : 0);
 	}
@@ -71,14 +71,16 @@ static void put_pins(struct kvm_fixture *f, const struct irq_guest_pin *pins, ui
 
 void irq_guest_start(struct kvm_fixture *f, uint32_t first, const struct irq_guest_pin *pins, uint32_t count)
 {
+	uint32_t entry = GUEST_CODE + first * GUEST_STRIDE;
+
 	put_handlers(f);
-	put_pins(f, pins, count);
-	memcpy(f->ram + GUEST_CODE, guest_waiter, (size_t)(guest_waiter_end - guest_waiter));
+	put_pins(f, first, pins, count);
+	memcpy(f->ram + entry, guest_waiter, (size_t)(guest_waiter_end - guest_waiter));
 	for (uint32_t i = first; i < f->vcpus; i++) {
 		const struct vdb_x86_start start = {
 		        .size = sizeof(start),
 		        .flags = VDB_X86_KERNEL,
-		        .entry = GUEST_CODE,
+		        .entry = entry,
 		        .stack = GUEST_STACK + i * 0x4000,
 		        .arg = {IDTR},
 		        .tables = GUEST_TABLES,

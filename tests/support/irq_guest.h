@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Guests that do nothing but take interrupts: each vCPU turns its local APIC on, masks the old
- * PIC, routes the pins that were asked for to vCPU 0 and halts; each interrupt is counted by vCPU and
- * vector, and gets its EOI. Runs in CPL 0.
+ * PIC, routes the pins that were asked for to the first of them and halts; each interrupt is counted by vCPU
+ * and vector, and gets its EOI. Runs in CPL 0.
  */
 #ifndef VDB_TESTS_IRQ_GUEST_H
 #define VDB_TESTS_IRQ_GUEST_H
