@@ -19,7 +19,7 @@
 #define TABLES_MAX 4u  /* that the XSDT names */
 #define BAUD_115200 7u
 
-size_t vdb__table_open(struct vdb__tables *t, const char *signature, unsigned revision)
+size_t vdb__acpi_open(struct vdb__tables *t, const char *signature, unsigned revision)
 {
 	struct vdb__bytes *b = &t->bytes;
 	size_t open;
@@ -38,7 +38,7 @@ size_t vdb__table_open(struct vdb__tables *t, const char *signature, unsigned re
 	return open;
 }
 
-void vdb__table_close(struct vdb__tables *t, size_t open)
+void vdb__acpi_close(struct vdb__tables *t, size_t open)
 {
 	size_t len = t->bytes.len - open;
 	uint32_t own = (uint32_t)len;
@@ -54,14 +54,14 @@ void vdb__tables_align(struct vdb__tables *t, size_t align)
 
 size_t vdb__mcfg_put(struct vdb__tables *t)
 {
-	size_t open = vdb__table_open(t, "MCFG", 1);
+	size_t open = vdb__acpi_open(t, "MCFG", 1);
 
 	vdb__put64(&t->bytes, 0);
 	vdb__put64(&t->bytes, t->machine->pci->ecam);
 	vdb__put16(&t->bytes, 0); /* segment */
 	vdb__put16(&t->bytes, 0); /* first and last bus */
 	vdb__put32(&t->bytes, 0);
-	vdb__table_close(t, open);
+	vdb__acpi_close(t, open);
 	return open;
 }
 
@@ -70,7 +70,7 @@ size_t vdb__spcr_put(struct vdb__tables *t)
 {
 	const struct vdb_machine *machine = t->machine;
 	struct vdb__bytes *b = &t->bytes;
-	size_t open = vdb__table_open(t, "SPCR", 2);
+	size_t open = vdb__acpi_open(t, "SPCR", 2);
 
 	vdb__put32(b, 0);          /* a 16550 */
 	vdb__put32(b, 0x01000801); /* in I/O space, 8 bits, by bytes */
@@ -86,7 +86,7 @@ size_t vdb__spcr_put(struct vdb__tables *t)
 	vdb__put8(b, 0);           /* language */
 	vdb__put32(b, 0xffffffff); /* no PCI device */
 	vdb__bytes_zero(b, 12);
-	vdb__table_close(t, open);
+	vdb__acpi_close(t, open);
 	return open;
 }
 
@@ -108,20 +108,20 @@ static size_t put_facs(struct vdb__tables *t)
 
 static size_t put_dsdt(struct vdb__tables *t)
 {
-	size_t open = vdb__table_open(t, "DSDT", 2); /* 2: integers have 64 bits */
+	size_t open = vdb__acpi_open(t, "DSDT", 2); /* 2: integers have 64 bits */
 
 	vdb__dsdt_put(&t->bytes, t->machine);
-	vdb__table_close(t, open);
+	vdb__acpi_close(t, open);
 	return open;
 }
 
 static size_t put_xsdt(struct vdb__tables *t, const size_t *tables, unsigned count)
 {
-	size_t open = vdb__table_open(t, "XSDT", 1);
+	size_t open = vdb__acpi_open(t, "XSDT", 1);
 
 	for (unsigned i = 0; i < count; i++)
 		vdb__put64(&t->bytes, t->gpa + tables[i]);
-	vdb__table_close(t, open);
+	vdb__acpi_close(t, open);
 	return open;
 }
 

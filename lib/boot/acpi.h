@@ -19,8 +19,8 @@ struct vdb__tables {
 };
 
 /* Begins a table with its header (ACPI 6.4, 5.2.6); close fills in length and checksum. */
-size_t vdb__table_open(struct vdb__tables *t, const char *signature, unsigned revision);
-void vdb__table_close(struct vdb__tables *t, size_t open);
+size_t vdb__acpi_open(struct vdb__tables *t, const char *signature, unsigned revision);
+void vdb__acpi_close(struct vdb__tables *t, size_t open);
 
 /* Zeroes up to a multiple of `align` in guest memory. */
 void vdb__tables_align(struct vdb__tables *t, size_t align);

@@ -95,7 +95,7 @@ static void put_pm(struct fadt *fadt)
 
 size_t vdb__fadt_put(struct vdb__tables *t, vdb_gpa_t facs, vdb_gpa_t dsdt)
 {
-	size_t open = vdb__table_open(t, "FACP", 6);
+	size_t open = vdb__acpi_open(t, "FACP", 6);
 	struct fadt fadt = {
 	        .facs = (uint32_t)facs,
 	        .dsdt = (uint32_t)dsdt,
@@ -110,6 +110,6 @@ size_t vdb__fadt_put(struct vdb__tables *t, vdb_gpa_t facs, vdb_gpa_t dsdt)
 	else
 		fadt.flags |= FLAG_HW_REDUCED | FLAG_NO_POWER_BUTTON | FLAG_NO_SLEEP_BUTTON;
 	vdb__bytes_put(&t->bytes, &fadt, sizeof(fadt));
-	vdb__table_close(t, open);
+	vdb__acpi_close(t, open);
 	return open;
 }

@@ -67,7 +67,7 @@ static void put_nmi(struct vdb__bytes *b)
 size_t vdb__madt_put(struct vdb__tables *t)
 {
 	bool pm = t->machine->platform_parts & VDB_PLATFORM_PM;
-	size_t open = vdb__table_open(t, "APIC", 5);
+	size_t open = vdb__acpi_open(t, "APIC", 5);
 
 	vdb__put32(&t->bytes, VDB__APIC_BASE);
 	vdb__put32(&t->bytes, pm ? PCAT_COMPAT : 0);
@@ -77,6 +77,6 @@ size_t vdb__madt_put(struct vdb__tables *t)
 	if (pm)
 		put_sci(&t->bytes);
 	put_nmi(&t->bytes);
-	vdb__table_close(t, open);
+	vdb__acpi_close(t, open);
 	return open;
 }
