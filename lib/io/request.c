@@ -153,10 +153,24 @@ static uint64_t written(const struct vdb__request *r, int64_t result)
 	return r->pub.op >= VDB_OP_USER ? (uint64_t)result : r->pub.len;
 }
 
+/* The FLUSH behind a request has ended: what is completed is the request. */
+static int64_t stabilized(struct vdb__request *r, int64_t result)
+{
+	r->pub.op = r->stable_op;
+	r->pub.len = r->stable_len;
+	return result < 0 || r->pub.op != VDB_OP_WRITE ? result : (int64_t)r->pub.len;
+}
+
 void vdb__request_finish(struct vdb__request *r, int64_t result)
 {
 	struct vdb_lane *lane = r->lane;
 
+	if (r->stable && result >= 0) {
+		vdb__request_stabilize(r);
+		return;
+	}
+	if (r->stable_op != VDB_OP_NOP)
+		result = stabilized(r, result);
 	let_go(r);
 	count(lane, r, result);
 	lane->queue->ops->complete(lane->queue, r->cookie, result, written(r, result));

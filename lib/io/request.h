@@ -46,6 +46,9 @@ struct vdb__request {
 	bool cancelled;          /* the backend has been asked to end it */
 	uint32_t nread;          /* USER: iovecs that are only read, the first ones */
 	uint32_t nhold;          /* iovecs held: pub.niov, and behind them COPY's source */
+	bool stable;             /* when it has succeeded, a FLUSH follows */
+	uint8_t stable_op;       /* of the request whose FLUSH this is; else NOP */
+	uint64_t stable_len;     /* its len */
 	uint64_t done;           /* INLINE: bytes finished */
 	struct vdb__cursor to;   /* where `done` has got to in pub.iov */
 	struct vdb__cursor from; /* COPY: in its source */
@@ -78,6 +81,9 @@ void vdb__request_finish(struct vdb__request *r, int64_t result);
 
 /* Takes one request on its way. Returns what it costs besides the request itself. */
 uint64_t vdb__request_start(struct vdb_lane *lane, const struct vdb__elem *elem, const struct vdb__seg *segs);
+
+/* A WRITE that is to be stable has succeeded: the same request goes on as a FLUSH. */
+void vdb__request_stabilize(struct vdb__request *r);
 
 /* Works on about `max` bytes of the first INLINE request. Returns how many. */
 uint64_t vdb__request_slice(struct vdb_lane *lane, uint64_t max);

@@ -28,6 +28,8 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 	r->state = VDB__REQ_TAKEN;
 	r->host_writes = r->touched = r->cancelled = false;
 	r->nread = r->nhold = 0;
+	r->stable = elem->stable;
+	r->stable_op = VDB_OP_NOP;
 	r->done = 0;
 	r->to = r->from = (struct vdb__cursor){0, 0};
 	r->pieces = NULL;
@@ -82,6 +84,16 @@ static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 		vdb__request_finish(r, rc < 0 ? rc : -EIO);
 		return 0;
 	}
+}
+
+void vdb__request_stabilize(struct vdb__request *r)
+{
+	r->stable = false;
+	r->stable_op = r->pub.op;
+	r->stable_len = r->pub.len;
+	r->pub.op = VDB_OP_FLUSH;
+	r->pub.len = 0;
+	(void)hand_over(r->lane, r);
 }
 
 static int prepare(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs)
