@@ -25,7 +25,7 @@ struct vdb_chardev_config {
 	 * description is O_NONBLOCK while the chardev lives. Neither this nor output: it goes nowhere. */
 	int32_t out_fd;
 	int32_t in_fd; /* > 0, likewise: what comes from there goes to the guest */
-	uint32_t fifo;  /* bytes each way; 0 = 64 KiB */
+	uint32_t fifo; /* bytes each way; 0 = 64 KiB */
 	/* Instead of out_fd: take up to len bytes, return how many; fewer than all: call
 	 * vdb_chardev_writable() when there is room. Loop's thread. */
 	size_t (*output)(void *arg, const void *data, size_t len);
