@@ -12,8 +12,9 @@ set(VDB_GUEST_LINK -nostdlib -static -Wl,-T,${VDB_GUEST_DIR}/guest.ld -Wl,--buil
 
 function(vdb_add_guest name)
   list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ REGEX "^[^/]")
-  file(GLOB headers CONFIGURE_DEPENDS ${VDB_GUEST_DIR}/*.h ${CMAKE_CURRENT_SOURCE_DIR}/*.h
-    ${CMAKE_CURRENT_SOURCE_DIR}/guest/*.h)
+  list(GET ARGN 0 first)
+  cmake_path(GET first PARENT_PATH beside)
+  file(GLOB headers CONFIGURE_DEPENDS ${VDB_GUEST_DIR}/*.h ${CMAKE_CURRENT_SOURCE_DIR}/*.h ${beside}/*.h)
   set(sources ${VDB_GUEST_DIR}/start.S ${VDB_GUEST_DIR}/memory.c ${ARGN})
   add_custom_command(
     OUTPUT ${name}.elf ${name}.bin

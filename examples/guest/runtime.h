@@ -25,6 +25,11 @@ static inline void guest_pause(void)
 	__asm__ __volatile__("pause" ::: "memory");
 }
 
+static inline void guest_out8(uint16_t port, uint8_t value)
+{
+	__asm__ __volatile__("outb %0, %w1" ::"a"(value), "Nd"(port) : "memory");
+}
+
 static inline void guest_out32(uint16_t port, uint32_t value)
 {
 	__asm__ __volatile__("outl %0, %w1" ::"a"(value), "Nd"(port) : "memory");

@@ -64,12 +64,12 @@ struct vdb_virtio_config {
 	uint32_t flags;            /* VDB_VIRTIO_* */
 	struct vdb_mem *mem;       /* the guest's */
 	struct vdb_loop *loop;     /* serves the queues */
-	struct vdb_tenant *tenant; /* NULL: one of its own for each queue */
+	struct vdb_tenant *tenant; /* outlives the device; NULL: one of its own for each queue */
 	uint64_t features;         /* offered besides the ring's: bits 0..23 and 50..127 are the device's */
 	uint32_t queues;           /* 1..64 */
-	uint32_t queue_size;       /* largest that the driver may choose; 0 = 256, at most 32768 */
+	uint32_t queue_size;       /* largest that the driver may choose, 2^n; 0 = 256, at most 32768 */
 	uint32_t max_segments;     /* of one chain; 0 = 128, at most 1024 */
-	uint32_t config_len;       /* bytes of config space */
+	uint32_t config_len;       /* bytes of config space, at most 3840 */
 	/* The guest broke the rules, or the host failed: DEVICE_NEEDS_RESET has been set. Loop's
 	 * thread or a vCPU's; VDB_REASON_*. NULL: the guest is told all the same. */
 	void (*broken)(void *arg, uint32_t queue, uint32_t reason);
@@ -80,9 +80,8 @@ struct vdb_virtio_config {
 VDB_MUST_CHECK int vdb_virtio_create(const struct vdb_virtio_ops *ops, void *ctx,
                                      const struct vdb_virtio_config *config, struct vdb_virtio **out);
 
-/* Stops the queues, waits for their requests, frees device and ctx, then done(arg) (may be
- * NULL), here or on the loop's thread. Its transport must have been destroyed before. NULL is fine.
- * Any thread. */
+/* Frees device and ctx, then done(arg) (may be NULL), here or on the loop's thread. Its transport must
+ * have been destroyed before, and by that its queues. NULL is fine. Any thread. */
 void vdb_virtio_destroy(struct vdb_virtio *device, vdb_done_fn done, void *arg);
 
 /* The config space has changed: new generation, config-change interrupt. Any thread, but
@@ -110,8 +109,11 @@ VDB_MUST_CHECK int vdb_virtio_queue_stats(struct vdb_virtio *device, uint32_t qu
  * The device's whole state but the transport's: status, features, queue registers, ring positions,
  * and what ops->save adds. Stop it first: vdb_virtio_quiesce() takes no more requests, waits for
  * those in flight, then done(arg) on the loop's thread or here; vdb_virtio_resume() goes on. Kicks
- * meanwhile are not lost. restore: into a fresh device of the same config; fields are checked
- * as if the guest had written them: -EINVAL changes nothing. Control thread.
+ * meanwhile are not lost. What the guest does to registers meanwhile is done, but no queue runs.
+ * save: -EBUSY unless quiesced; *len as in ops->save, -ENOSPC if too small. restore: into a fresh device
+ * of the same config, which is quiesced then: give it its transport and resume it. Fields are checked
+ * as if the guest had written them: -EINVAL changes nothing. -EALREADY: quiesced; resume: -EINVAL when
+ * not quiesced, or without the transport that a driven device needs; -EBUSY before `done`. Control thread.
  */
 VDB_MUST_CHECK int vdb_virtio_quiesce(struct vdb_virtio *device, vdb_done_fn done, void *arg);
 VDB_MUST_CHECK int vdb_virtio_resume(struct vdb_virtio *device);

@@ -33,8 +33,9 @@ VDB_MUST_CHECK int vdb_virtio_mmio_create(struct vdb_vm *vm, struct vdb_virtio *
                                           const struct vdb_virtio_mmio_config *config,
                                           struct vdb_virtio_mmio **out);
 
-/* Takes it out again: no vCPU may be running (destroy the VM's vCPUs' run first: vdb_vm_stop()), or
- * the device be in use. NULL is fine. Control thread. */
+/* Takes it out again: resets the device and waits for its requests, so the loop must run, or have been
+ * destroyed before. No vCPU may be running (vdb_vm_stop() first), or the device be in use. NULL is
+ * fine. Control thread. */
 void vdb_virtio_mmio_destroy(struct vdb_virtio_mmio *mmio);
 
 #ifdef __cplusplus

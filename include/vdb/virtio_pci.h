@@ -40,7 +40,8 @@ VDB_MUST_CHECK int vdb_virtio_pci_create(struct vdb_pci *pci, struct vdb_virtio 
                                          const struct vdb_virtio_pci_config *config,
                                          struct vdb_virtio_pci **out);
 
-/* Takes it off again: no vCPU may be running. NULL is fine. Control thread. */
+/* Takes it off again: resets the device and waits for its requests, so the loop must run, or have been
+ * destroyed before. No vCPU may be running. NULL is fine. Control thread. */
 void vdb_virtio_pci_destroy(struct vdb_virtio_pci *vpci);
 
 /* Its device number. Any thread. */

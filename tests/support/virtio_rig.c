@@ -43,55 +43,9 @@ static void count(uint32_t *word)
 	__atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL);
 }
 
-/* ---- The backend ---- */
-
-/* Every piece is at most 8 bytes here. */
-static void answer(struct virtio_echo *echo, struct vdb_req *req)
-{
-	uint8_t bytes[64] = {0};
-	uint64_t at = 0;
-
-	for (uint32_t i = 0; i < req->niov; i++) {
-		if (at < req->readable)
-			memcpy(bytes + at, req->iov[i].iov_base, req->iov[i].iov_len);
-		else
-			memcpy(req->iov[i].iov_base, bytes + at - req->readable, req->iov[i].iov_len);
-		at += req->iov[i].iov_len;
-	}
-	count(&echo->served);
-	vdb_req_complete(req, (int32_t)(at - req->readable));
-}
-
-static int echo_start(void *ctx, struct vdb_req *req)
-{
-	struct virtio_echo *echo = ctx;
-
-	if (req->len > 64)
-		return -EINVAL;
-	if (__atomic_load_n(&echo->hold, __ATOMIC_ACQUIRE)) {
-		echo->req[echo->held] = req;
-		count(&echo->held);
-	} else {
-		answer(echo, req);
-	}
-	return VDB_REQ_PENDING;
-}
-
-static int release(void *arg)
-{
-	struct virtio_echo *echo = arg;
-	uint32_t held = echo->held;
-
-	__atomic_store_n(&echo->hold, false, __ATOMIC_RELEASE);
-	for (uint32_t i = 0; i < held; i++)
-		answer(echo, echo->req[i]);
-	__atomic_store_n(&echo->held, 0, __ATOMIC_RELEASE);
-	return 0;
-}
-
 void virtio_rig_release(struct virtio_rig *rig)
 {
-	must(vdb_loop_call(rig->loop, release, &rig->echo));
+	virtio_echo_release(&rig->echo, rig->loop);
 }
 
 /* ---- The device ---- */
@@ -176,7 +130,7 @@ static void make_device(struct virtio_rig *rig, const struct vdb_virtio_config *
 {
 	static const struct vdb_virtio_ops ops = {
 	        .size = sizeof(ops),
-	        .device_id = 42,
+	        .device_id = VIRTIO_ECHO,
 	        .name = "echo",
 	        .config_read = config_read,
 	        .config_write = config_write,
@@ -240,8 +194,6 @@ void virtio_rig_attach(struct virtio_rig *rig)
 
 void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config)
 {
-	static const struct vdb_backend_ops ops = {.size = sizeof(ops), .name = "echo", .start = echo_start};
-	static const struct vdb_backend_info info = {.size = sizeof(info), .ops = 1u << 31};
 	struct vdb_loop_config loop = test_loop_config();
 
 	memset(rig, 0, sizeof(*rig));
@@ -252,7 +204,7 @@ void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *con
 	}
 	must(vdb_loop_create(&loop, &rig->loop));
 	must(vdb_loop_start(rig->loop, -1, NULL));
-	must(vdb_backend_create(&ops, &rig->echo, &info, &rig->echo.backend));
+	virtio_echo_open(&rig->echo);
 	make_device(rig, config);
 }
 

@@ -21,6 +21,7 @@
 
 #include "mock.h"
 #include "virtio/device.h"
+#include "virtio_echo.h"
 #include "virtq_driver.h"
 
 #define VRIG_QUEUES 4u
@@ -33,15 +34,6 @@
 #define VRIG_V1 VRIG_BIT(VIRTIO_F_VERSION_1)
 #define VRIG_FEATURE 5 /* the echo device's own; it does without */
 #define VRIG_REFUSED 6 /* offered, but negotiate() says no */
-
-/* The backend: writes what it reads, or what fits. */
-struct virtio_echo {
-	bool hold;                 /* atomic: keep requests */
-	uint32_t held;             /* atomic: how many it has */
-	struct vdb_req *req[1024]; /* loop's thread */
-	uint32_t served;           /* atomic */
-	struct vdb_backend *backend;
-};
 
 struct virtio_rig {
 	struct vdb_loop *loop;
