@@ -11,6 +11,8 @@
 /* KVM takes no more. */
 #define MAX_ENTRIES 256u
 
+#define MAX_CORES 4096u
+
 #define LEAF_FEATURES 1u
 #define HYPERVISOR_BIT (1u << 31) /* of leaf 1's ecx */
 #define LEAF_TOPOLOGY 0xbu
@@ -104,6 +106,8 @@ static int build(struct vdb_vm *vm, uint32_t id, struct kvm_cpuid2 *table)
 		return vdb__fail_sys(errno, "cpuid: KVM_GET_SUPPORTED_CPUID");
 	for (uint32_t i = 0; i < table->nent; i++)
 		set_apic_id(&table->entries[i], id);
+	if (vm->policy.cores)
+		vdb__topology_set(table, MAX_ENTRIES, vm->policy.cores, id);
 	for (uint32_t i = 0; i < vm->policy.count && !err; i++)
 		err = apply_override(table, &vm->policy.overrides[i]);
 	return err;
@@ -140,6 +144,17 @@ VDB_EXPORT int vdb_cpuid_set(struct vdb_vm *vm, const struct vdb_cpuid_override 
 	free(vm->policy.overrides);
 	vm->policy.overrides = own;
 	vm->policy.count = count;
+	return 0;
+}
+
+VDB_EXPORT int vdb_cpuid_topology(struct vdb_vm *vm, uint32_t cpus)
+{
+	if (!vdb__list_empty(&vm->life.vcpus))
+		return vdb__fail(EBUSY,
+		                 "cpuid: a vCPU exists already; set the topology before the first one");
+	if (cpus > MAX_CORES)
+		return vdb__fail(EINVAL, "cpuid: %u processors; %u are the most", cpus, MAX_CORES);
+	vm->policy.cores = cpus;
 	return 0;
 }
 

@@ -122,6 +122,28 @@ START_TEST(too_many_entries_are_refused)
 }
 END_TEST
 
+/* One package: processor n knows that it is one of five, and which. */
+START_TEST(the_topology_is_one_package)
+{
+	uint32_t regs[4];
+
+	ck_assert_int_eq(vdb_cpuid_topology(f.vm, 5000), -EINVAL);
+	must(vdb_cpuid_topology(f.vm, 5));
+	make_vcpus(4);
+	must(vdb_cpuid_get(f.vm, 1, 0, regs));
+	ck_assert_uint_eq(regs[1] >> 16 & 0xff, 5);
+	must(vdb_cpuid_get(f.vm, 0, 0, regs));
+	if (regs[0] >= 0xb) {
+		must(vdb_cpuid_get(f.vm, 0xb, 1, regs));
+		ck_assert_uint_eq(regs[0], 3);
+		ck_assert_uint_eq(regs[1], 5);
+		ck_assert_uint_eq(ask(3, 0xb, 1)[3], 3);
+	}
+	ck_assert_uint_eq(ask(3, 1, 0)[1] >> 24, 3);
+	ck_assert_int_eq(vdb_cpuid_topology(f.vm, 0), -EBUSY);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -130,6 +152,7 @@ int main(void)
 	        each_vcpu_has_its_apic_id_and_knows_it_is_a_guest,
 	        a_later_policy_replaces_the_earlier_one,
 	        too_many_entries_are_refused,
+	        the_topology_is_one_package,
 	        NULL,
 	};
 
