@@ -173,6 +173,11 @@ void vdb__pci_function_drop(struct vdb__pci_function *function)
 	function->ready = false;
 }
 
+struct vdb_vm *vdb__pci_vm(const struct vdb_pci *pci)
+{
+	return pci->vm;
+}
+
 /* ---- The bridge ---- */
 
 static const struct vdb__pci_function_ops bridge_ops = {.name = "pci host bridge"};

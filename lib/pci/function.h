@@ -104,6 +104,9 @@ void vdb__pci_writable(struct vdb__pci_function *function, uint32_t offset, uint
 /* Gives it slot (0 = next free), addresses for its BARs, INTx pin A; the guest sees it. -EBUSY, -ENOSPC. */
 int vdb__pci_function_add(struct vdb__pci_function *function, struct vdb_pci *pci, uint32_t slot);
 
+/* The VM whose bus it is. */
+struct vdb_vm *vdb__pci_vm(const struct vdb_pci *pci);
+
 /* Takes it off the bus; undoes what is registered. Harmless for one that was not added. */
 void vdb__pci_function_drop(struct vdb__pci_function *function);
 

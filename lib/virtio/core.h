@@ -74,6 +74,7 @@ struct vdb_virtio {
 	uint32_t generation;
 	uint8_t *shown, *scratch; /* config space when the driver last asked for the generation; room */
 
+	bool held; /* by the transport */
 	bool quiesced;
 	vdb_done_fn quiesce_done;
 	void *quiesce_arg;

@@ -193,6 +193,7 @@ void vdb__virtio_detach(struct vdb_virtio *device)
 	while (device->raising)
 		pthread_cond_wait(&device->raised, &device->lock);
 	device->transport = NULL;
+	device->held = false;
 	vdb__virtio_unlock(device);
 }
 

@@ -40,6 +40,10 @@ struct vdb__transport_ops {
 int vdb__virtio_attach(struct vdb_virtio *device, const struct vdb__transport_ops *ops, void *arg);
 void vdb__virtio_detach(struct vdb_virtio *device);
 
+/* While it is held no queue runs: as soon as what is in flight has completed, nothing of the guest's is read
+ * or written (PCI: bus mastering is off). Kicks meanwhile are not lost. Never waits. attach: not held. */
+void vdb__virtio_hold(struct vdb_virtio *device, bool hold);
+
 uint32_t vdb__virtio_id(const struct vdb_virtio *device);
 const char *vdb__virtio_name(const struct vdb_virtio *device);
 uint32_t vdb__virtio_queues(const struct vdb_virtio *device);

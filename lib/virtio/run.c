@@ -82,7 +82,7 @@ void vdb__vqueue_start(struct vdb__vqueue *q)
 	struct vdb_virtio *device = q->device;
 	int rc;
 
-	if (!q->enabled || q->lane || q->stopping || device->quiesced || !device->transport ||
+	if (!q->enabled || q->lane || q->stopping || device->quiesced || device->held || !device->transport ||
 	    !vdb__virtio_driven(device))
 		return;
 	rc = start(q);
@@ -113,6 +113,17 @@ void vdb__virtio_stop(struct vdb_virtio *device)
 		vdb__vqueue_stop(&device->queues[i]);
 }
 
+void vdb__virtio_hold(struct vdb_virtio *device, bool hold)
+{
+	vdb__virtio_lock(device);
+	device->held = hold;
+	if (hold)
+		vdb__virtio_stop(device);
+	else
+		vdb__virtio_start(device);
+	vdb__virtio_unlock(device);
+}
+
 void vdb__vqueue_closed(void *queue)
 {
 	struct vdb__vqueue *q = queue;
@@ -137,6 +148,9 @@ void vdb__vqueue_closed(void *queue)
 		vdb__vqueue_clear(q);
 	device->stopping--;
 	settled = vdb__virtio_settle(device);
+	/* Held, and let go since: nothing else leaves a queue that has stopped where it may run. */
+	if (!device->doomed)
+		vdb__vqueue_start(q);
 	vdb__virtio_unlock(device);
 	vdb_gate_open(gate, 0);
 	vdb_gate_unref(gate);
