@@ -287,6 +287,11 @@ void vdb__chardev_pump(struct vdb_chardev *c)
 	tell_user(c);
 }
 
+struct vdb_loop *vdb__chardev_loop(const struct vdb_chardev *c)
+{
+	return c->loop;
+}
+
 int vdb__chardev_bind(struct vdb_chardev *c, const struct vdb__chardev_user *user)
 {
 	bool was;

@@ -12,6 +12,9 @@ struct vdb__chardev_user {
 	void *arg;
 };
 
+/* The one that calls the user. */
+struct vdb_loop *vdb__chardev_loop(const struct vdb_chardev *chardev);
+
 /* One device at a time: -EBUSY. unbind waits until no call is in progress (not from one). Any thread. */
 int vdb__chardev_bind(struct vdb_chardev *chardev, const struct vdb__chardev_user *user);
 void vdb__chardev_unbind(struct vdb_chardev *chardev);

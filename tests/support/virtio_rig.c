@@ -226,7 +226,7 @@ static void on_gone(void *arg)
 	count(arg);
 }
 
-void virtio_rig_close(struct virtio_rig *rig)
+void virtio_rig_unplug(struct virtio_rig *rig)
 {
 	uint32_t gone = 0;
 
@@ -234,6 +234,13 @@ void virtio_rig_close(struct virtio_rig *rig)
 	vdb_virtio_destroy(rig->device, on_gone, &gone);
 	virtio_rig_wait(&gone, 1);
 	ck_assert_uint_eq(rig->destroyed, 1);
+	rig->device = NULL;
+}
+
+void virtio_rig_close(struct virtio_rig *rig)
+{
+	if (rig->device)
+		virtio_rig_unplug(rig);
 	if (!rig->no_loop)
 		virtio_rig_end_loop(rig);
 	vdb_backend_destroy(rig->echo.backend);

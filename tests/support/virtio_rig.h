@@ -58,7 +58,9 @@ void virtio_rig_open(struct virtio_rig *rig, const struct vdb_virtio_config *con
 /* The same in two steps: everything but the transport. */
 void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config);
 void virtio_rig_attach(struct virtio_rig *rig);
-/* Detaches, destroys, and checks that all is gone. */
+/* Detaches and destroys the device. */
+void virtio_rig_unplug(struct virtio_rig *rig);
+/* The same with all the rest, and checks that all is gone. */
 void virtio_rig_close(struct virtio_rig *rig);
 /* Joins and destroys the loop. */
 void virtio_rig_end_loop(struct virtio_rig *rig);
