@@ -15,29 +15,22 @@ static enum vdb__access access_of(uint8_t op)
 	return op == VDB_OP_WRITE ? VDB__READ : VDB__WRITE;
 }
 
-static int map_segs(struct vdb__request *r, const struct vdb__seg *segs, uint32_t nseg,
-                    enum vdb__access access, uint32_t max)
-{
-	struct vdb__view *view = &r->lane->queue->view;
-	int rc = 0;
-
-	for (uint32_t i = 0; i < nseg && !rc; i++) {
-		if (segs[i].len)
-			rc = vdb__view_iov(view, segs[i].gpa, segs[i].len, access, r->iov, r->hold, &r->nhold,
-			                   max);
-	}
-	return rc;
-}
-
 /* Of USER's segments the first `nread` are only to be read. */
-static int map_data(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs,
+static int map_segs(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs,
                     uint32_t max)
 {
-	int rc = map_segs(r, segs, elem->nread, VDB__READ, max);
+	struct vdb__view *view = &r->lane->queue->view;
+	enum vdb__access access = access_of(elem->op);
+	int rc = 0;
 
-	r->nread = r->nhold;
-	if (!rc)
-		rc = map_segs(r, segs + elem->nread, elem->nseg - elem->nread, access_of(elem->op), max);
+	for (uint32_t i = 0; i < elem->nseg && !rc; i++) {
+		if (segs[i].len)
+			rc = vdb__view_iov(view, segs[i].gpa, segs[i].len,
+			                   i < elem->nread ? VDB__READ : access, r->iov, r->hold, &r->nhold,
+			                   max);
+		if (i < elem->nread)
+			r->nread = r->nhold;
+	}
 	r->pub.niov = r->nhold;
 	return rc;
 }
@@ -54,7 +47,7 @@ static int map_source(struct vdb__request *r, uint32_t max)
 static int map_into(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs,
                     uint32_t max, uint32_t max_all)
 {
-	int rc = map_data(r, elem, segs, max);
+	int rc = map_segs(r, elem, segs, max);
 
 	if (!rc)
 		rc = map_source(r, max_all);
@@ -71,13 +64,11 @@ static bool adds_up(const struct vdb__elem *elem, const struct vdb__seg *segs, u
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < elem->nseg; i++) {
-		if (i == elem->nread)
-			*readable = sum;
 		if (__builtin_add_overflow(sum, segs[i].len, &sum))
 			return false;
+		if (i < elem->nread)
+			*readable = sum;
 	}
-	if (elem->nread == elem->nseg)
-		*readable = sum;
 	return sum == elem->len;
 }
 

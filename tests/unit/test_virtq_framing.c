@@ -262,7 +262,7 @@ START_TEST(segments_are_read_and_skipped)
 
 			ck_assert(vdb__segs_read(&p.queue->view, segs, 3, from, out, len) == fits);
 			if (fits)
-				ck_assert_mem_eq(out, "abcdefghijkl" + from, len);
+				ck_assert_mem_eq(out, &"abcdefghijkl"[from], len);
 		}
 	}
 	segs[1].gpa = PAIR_RAM;
