@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Straight into a mode that a guest can use: 64 bits, in two ways, or 32 bits. A guest that starts in
- * CPL 3 needs no code of its own in CPL 0, which some hosts only emulate; the TSS's I/O bitmap gives
- * it every port.
+ * CPL 3 needs no code of its own in CPL 0, which some hosts only emulate. Every port is its own, by the
+ * TSS's I/O bitmap and by IOPL: some hosts lose IOPL at the first iretq, and QEMU's emulated AMD-V does
+ * not look at the bitmap of a TSS that was never loaded by ltr.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,7 @@
 #define CR4 0x620u      /* OSXMMEXCPT OSFXSR PAE */
 #define EFER 0x500u     /* LMA LME */
 #define RFLAGS 2u       /* the bit that is always set */
+#define RFLAGS_IOPL 0x3000u
 
 static void put64(unsigned char *tables, size_t offset, uint64_t value)
 {
@@ -247,7 +249,7 @@ VDB_EXPORT int vdb_x86_start64(struct vdb_vcpu *vcpu, const struct vdb_x86_start
 	        .rdi = own.arg[0],
 	        .rsi = own.arg[1],
 	        .rdx = own.arg[2],
-	        .rflags = RFLAGS,
+	        .rflags = start->flags & VDB_X86_KERNEL ? RFLAGS : RFLAGS | RFLAGS_IOPL,
 	};
 	err = write_tables(vcpu->vm, own.tables, false);
 	if (!err)
