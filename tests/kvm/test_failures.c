@@ -32,7 +32,7 @@ static int make_vm(struct world *w)
 {
 	struct vdb_region_config region = {
 	        .size = sizeof(region), .len = GUEST_MEM, .backing = VDB_MEM_HOST, .host = ram};
-	struct vdb_vm_config config = {.size = sizeof(config), .doorbell_pages = 16};
+	struct vdb_vm_config config = {.size = sizeof(config), .doorbell_pages = 16, .flags = VDB_VM_PIT};
 	const struct vdb_cpuid_override override = {.leaf = 0x40000100, .or_mask = {1}};
 	int err = vdb_kvm_open(NULL, &w->kvm);
 

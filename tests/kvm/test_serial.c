@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
 /* LABELS: tsan */
+/* WRAP: calloc ioctl eventfd */
 /* The 16550A as Linux's driver finds and uses it: registers on the bus, its interrupt in a guest. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine.h"
+#include "fail.h"
 #include "irq_guest.h"
 #include "leak.h"
 
@@ -389,6 +391,24 @@ START_TEST(without_irqchip_it_is_polled)
 }
 END_TEST
 
+static int make_and_undo(void *arg)
+{
+	const struct vdb_serial_config config = {.size = sizeof(config), .port = 0x2f8, .gsi = 3};
+	struct vdb_serial *s;
+	int err = vdb_serial_create(f.vm, &config, &s);
+
+	(void)arg;
+	if (!err)
+		vdb_serial_destroy(s);
+	return err;
+}
+
+START_TEST(a_failure_half_way_leaves_nothing)
+{
+	ck_assert_uint_ge(fail_sweep(make_and_undo, NULL), 5);
+}
+END_TEST
+
 /* ---- Interrupts in a guest ---- */
 
 static const uint32_t *interrupts(void)
@@ -466,6 +486,7 @@ int main(void)
 	        nobody_there_is_a_port_that_takes_all,
 	        what_cannot_be_is_refused,
 	        without_irqchip_it_is_polled,
+	        a_failure_half_way_leaves_nothing,
 	        each_reason_interrupts,
 	        no_edge_is_lost_between_a_guest_and_the_loop,
 	        NULL,
