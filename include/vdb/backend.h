@@ -111,8 +111,9 @@ void vdb_req_charge(struct vdb_req *req, uint64_t bytes);
  * one of 64 KiB, allocated while the request lasts. */
 #define VDB_FILE_DIRECT (1u << 1)
 /* An open-file-description lock (fcntl F_OFD_SETLK) while the backend lives: shared if READONLY,
- * exclusive else, against other processes and other VMs of this one. -EBUSY: somebody else has
- * it; -ENOLCK: the file system cannot lock. */
+ * exclusive else, against other processes and other VMs of this one. Of an fd it is the caller's own
+ * description that is locked: give each to one backend. -EBUSY: somebody else has it; -ENOLCK: the
+ * file system cannot lock. */
 #define VDB_FILE_LOCK (1u << 2)
 
 struct vdb_file_config {

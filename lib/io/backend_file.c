@@ -6,6 +6,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/export.h"
+#include "io/backend.h"
 #include "io/file.h"
 
 static bool refuses(const struct vdb__file *file, const struct vdb_req *req)
@@ -43,6 +44,7 @@ static void file_destroy(void *ctx)
 {
 	struct vdb__file *file = ctx;
 
+	vdb__file_unlock(file);
 	if (file->fd >= 0)
 		close(file->fd);
 	pthread_mutex_destroy(&file->sync.lock);
@@ -56,7 +58,7 @@ int vdb__file_stuck(uint8_t op)
 
 static int check_config(const struct vdb_file_config *config)
 {
-	if (config->flags & ~(VDB_FILE_READONLY | VDB_FILE_DIRECT))
+	if (config->flags & ~(VDB_FILE_READONLY | VDB_FILE_DIRECT | VDB_FILE_LOCK))
 		return vdb__fail(EINVAL, "file backend: unknown flags %#x; see VDB_FILE_*", config->flags);
 	if (!config->path && config->fd <= 0)
 		return vdb__fail(EINVAL, "file backend: neither a path nor an fd");
@@ -105,4 +107,21 @@ VDB_EXPORT int vdb_backend_file(const struct vdb_file_config *config, struct vdb
 	if (rc)
 		file_destroy(file);
 	return rc;
+}
+
+VDB_EXPORT int64_t vdb_backend_file_resize(struct vdb_backend *backend)
+{
+	const struct vdb__file *file = backend->ctx;
+	uint64_t size = 0;
+	int rc;
+
+	if (backend->ops.start != file_start)
+		return vdb__fail(EINVAL, "backend %s is not a file's; use vdb_backend_resize()",
+		                 backend->ops.name);
+	rc = vdb__file_size(file, &size);
+	if (!rc)
+		rc = vdb__file_check_size(file, size, "file");
+	if (!rc)
+		rc = vdb_backend_resize(backend, size);
+	return rc ? rc : (int64_t)size;
 }

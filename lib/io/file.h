@@ -22,8 +22,8 @@ struct vdb__file_sync {
 
 struct vdb__file {
 	int fd;
-	uint32_t flags; /* VDB_FILE_* */
-	uint64_t capacity;
+	uint32_t flags;    /* VDB_FILE_* */
+	uint64_t capacity; /* when it was opened */
 	uint32_t block_size;
 	uint32_t io_align;  /* of offsets and lengths, for O_DIRECT; else 1 */
 	uint32_t mem_align; /* of buffers; likewise */
@@ -36,6 +36,11 @@ struct vdb__file {
 /* ---- file_open.c ---- */
 
 int vdb__file_open(struct vdb__file *file, const struct vdb_file_config *config);
+void vdb__file_unlock(const struct vdb__file *file);
+/* Its present size; any thread. */
+int vdb__file_size(const struct vdb__file *file, uint64_t *size);
+/* -EINVAL: not one that it could be served with. */
+int vdb__file_check_size(const struct vdb__file *file, uint64_t size, const char *name);
 
 /* ---- file_rw.c ---- */
 

@@ -2,6 +2,7 @@
 /* Everything that can be wrong with an image is found, and said, before anything is served. */
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -77,6 +78,46 @@ static int dup_fd(struct vdb__file *file, int fd)
 	return file->fd < 0 ? vdb__fail_sys(errno, "image fd %d: dup", fd) : 0;
 }
 
+/* Says who has it; waiting would be for ever. With F_OFD_SETLK it is this description's, so that two of one
+ * process conflict as well (F_SETLK: never within one). */
+static int take_lock(const struct vdb__file *file, const char *name)
+{
+	struct flock lock = {
+	        .l_type = file->flags & VDB_FILE_READONLY ? F_RDLCK : F_WRLCK,
+	        .l_whence = SEEK_SET,
+	};
+
+	if (!(file->flags & VDB_FILE_LOCK) || !fcntl(file->fd, F_OFD_SETLK, &lock))
+		return 0;
+	if (errno == EAGAIN || errno == EACCES)
+		return vdb__fail(EBUSY,
+		                 "image %s is in use by another process or VM (only readers may share it); "
+		                 "close it there, or leave out VDB_FILE_LOCK",
+		                 name);
+	return vdb__fail(ENOLCK, "image %s: its file system cannot lock (%s); leave out VDB_FILE_LOCK", name,
+	                 strerror(errno));
+}
+
+void vdb__file_unlock(const struct vdb__file *file)
+{
+	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	/* Closing is not enough where the description is the caller's, too. */
+	if (file->fd >= 0 && file->flags & VDB_FILE_LOCK)
+		(void)fcntl(file->fd, F_OFD_SETLK, &lock);
+}
+
+int vdb__file_size(const struct vdb__file *file, uint64_t *size)
+{
+	struct stat st;
+
+	if (file->regular ? fstat(file->fd, &st) : ioctl(file->fd, BLKGETSIZE64, size))
+		return vdb__fail_sys(errno, "image: its size");
+	if (file->regular)
+		*size = (uint64_t)st.st_size;
+	return 0;
+}
+
 static int measure(struct vdb__file *file, const char *name)
 {
 	struct stat st;
@@ -88,14 +129,12 @@ static int measure(struct vdb__file *file, const char *name)
 	if (rc)
 		return rc;
 	file->regular = S_ISREG(st.st_mode);
-	file->capacity = (uint64_t)st.st_size;
 	file->io_align = MIN_BLOCK;
-	if (file->regular)
-		return 0;
-	if (ioctl(file->fd, BLKGETSIZE64, &file->capacity) || ioctl(file->fd, BLKSSZGET, &sector))
-		return vdb__fail_sys(errno, "image %s: size of the block device", name);
-	file->io_align = (uint32_t)sector;
-	return 0;
+	if (!file->regular && ioctl(file->fd, BLKSSZGET, &sector))
+		return vdb__fail_sys(errno, "image %s: sectors of the block device", name);
+	if (!file->regular)
+		file->io_align = (uint32_t)sector;
+	return vdb__file_size(file, &file->capacity);
 }
 
 static int align_direct(struct vdb__file *file, const char *name)
@@ -118,6 +157,16 @@ static int align_direct(struct vdb__file *file, const char *name)
 	return 0;
 }
 
+int vdb__file_check_size(const struct vdb__file *file, uint64_t size, const char *name)
+{
+	if (!size)
+		return vdb__fail(EINVAL, "image %s is empty; give it a size first (truncate -s)", name);
+	if (size % file->block_size)
+		return vdb__fail(EINVAL, "image %s: %llu bytes, not a multiple of the block size %u", name,
+		                 (unsigned long long)size, file->block_size);
+	return 0;
+}
+
 static int check_size(struct vdb__file *file, uint32_t wanted, const char *name)
 {
 	uint32_t block = file->io_align > MIN_BLOCK ? file->io_align : MIN_BLOCK;
@@ -128,12 +177,7 @@ static int check_size(struct vdb__file *file, uint32_t wanted, const char *name)
 	if (wanted && wanted < block)
 		return vdb__fail(EINVAL, "image %s needs blocks of %u bytes, not %u", name, block, wanted);
 	file->block_size = wanted ? wanted : block;
-	if (!file->capacity)
-		return vdb__fail(EINVAL, "image %s is empty; give it a size first (truncate -s)", name);
-	if (file->capacity % file->block_size)
-		return vdb__fail(EINVAL, "image %s: %llu bytes, not a multiple of the block size %u", name,
-		                 (unsigned long long)file->capacity, file->block_size);
-	return 0;
+	return vdb__file_check_size(file, file->capacity, name);
 }
 
 int vdb__file_open(struct vdb__file *file, const struct vdb_file_config *config)
@@ -146,6 +190,8 @@ int vdb__file_open(struct vdb__file *file, const struct vdb_file_config *config)
 		rc = open_path(file, config->path);
 	else
 		rc = dup_fd(file, config->fd);
+	if (!rc)
+		rc = take_lock(file, name);
 	if (!rc)
 		rc = measure(file, name);
 	if (!rc)
