@@ -65,6 +65,9 @@ struct vdb_lane_stats {
 	uint64_t errors;      /* of those, with a negative result */
 	uint64_t bytes_read;
 	uint64_t bytes_written;
+	uint64_t flushes; /* of these and the next two: served, without an error */
+	uint64_t discards;
+	uint64_t zeroes;     /* WRITE_ZEROES */
 	uint64_t kicks;      /* doorbells that arrived */
 	uint64_t visits;     /* times served */
 	uint64_t poll_hits;  /* visits that found requests which no doorbell had announced */

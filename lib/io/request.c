@@ -128,12 +128,29 @@ static void count(struct vdb_lane *lane, const struct vdb__request *r, int64_t r
 {
 	struct vdb_lane_stats *stats = &lane->stats;
 
-	if (result < 0)
+	if (result < 0) {
 		vdb__count(&stats->errors, 1);
-	else if (r->pub.op == VDB_OP_READ)
+		return;
+	}
+	switch (r->pub.op) {
+	case VDB_OP_READ:
 		vdb__count(&stats->bytes_read, r->pub.len);
-	else if (r->pub.op == VDB_OP_WRITE)
+		break;
+	case VDB_OP_WRITE:
 		vdb__count(&stats->bytes_written, r->pub.len);
+		break;
+	case VDB_OP_FLUSH:
+		vdb__count(&stats->flushes, 1);
+		break;
+	case VDB_OP_DISCARD:
+		vdb__count(&stats->discards, 1);
+		break;
+	case VDB_OP_WRITE_ZEROES:
+		vdb__count(&stats->zeroes, 1);
+		break;
+	default:
+		break;
+	}
 }
 
 /* Bytes that are in the guest's buffers now: a USER's backend says so itself. */

@@ -15,6 +15,9 @@ void vdb__stats_add(struct vdb_lane_stats *sum, const struct vdb_lane_stats *mor
 	sum->errors += more->errors;
 	sum->bytes_read += more->bytes_read;
 	sum->bytes_written += more->bytes_written;
+	sum->flushes += more->flushes;
+	sum->discards += more->discards;
+	sum->zeroes += more->zeroes;
 	sum->kicks += more->kicks;
 	sum->visits += more->visits;
 	sum->poll_hits += more->poll_hits;

@@ -247,10 +247,16 @@ START_TEST(counters_count)
 	ck_assert_int_eq(rig_do(&guest, VDB_OP_READ, RIG_DATA, 1024, 0), 1024);
 	ck_assert_int_eq(rig_do(&guest, VDB_OP_WRITE, RIG_DATA, 512, 0), 512);
 	ck_assert_int_lt(rig_do(&guest, VDB_OP_WRITE, RIG_DATA, 511, 0), 0);
+	ck_assert_int_eq(rig_do(&guest, VDB_OP_FLUSH, 0, 0, 0), 0);
+	ck_assert_int_eq(rig_do(&guest, VDB_OP_DISCARD, 0, 512, 0), 0);
+	ck_assert_int_eq(rig_do(&guest, VDB_OP_WRITE_ZEROES, 0, 512, 0), 0);
 	now = rig_stats(&guest);
 	ck_assert_uint_eq(now.state, VDB_RING_READY);
-	ck_assert_uint_eq(now.requests - before.requests, 3);
-	ck_assert_uint_eq(now.completions - before.completions, 3);
+	ck_assert_uint_eq(now.requests - before.requests, 6);
+	ck_assert_uint_eq(now.completions - before.completions, 6);
+	ck_assert_uint_eq(now.flushes, 1);
+	ck_assert_uint_eq(now.discards, 1);
+	ck_assert_uint_eq(now.zeroes, 1);
 	ck_assert_uint_eq(now.errors - before.errors, 1);
 	ck_assert_uint_eq(now.bytes_read, 1024);
 	ck_assert_uint_eq(now.bytes_written, 512);
