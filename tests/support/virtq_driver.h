@@ -43,7 +43,7 @@ struct virtq_driver {
 	uint32_t order_head;
 	uint16_t added, published, reaped; /* split: running; packed: place, with wrap in bit 15 */
 	uint32_t batch;                    /* packed: descriptors added since the last publish */
-	uint16_t held;                     /* packed: flags of the batch's first */
+	uint64_t held;                     /* packed: of the batch's first, what is written last */
 };
 
 /*
