@@ -35,6 +35,35 @@ static inline void guest_out32(uint16_t port, uint32_t value)
 	__asm__ __volatile__("outl %0, %w1" ::"a"(value), "Nd"(port) : "memory");
 }
 
+static inline void guest_out16(uint16_t port, uint16_t value)
+{
+	__asm__ __volatile__("outw %0, %w1" ::"a"(value), "Nd"(port) : "memory");
+}
+
+static inline uint8_t guest_in8(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ __volatile__("inb %w1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+static inline uint16_t guest_in16(uint16_t port)
+{
+	uint16_t value;
+
+	__asm__ __volatile__("inw %w1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+static inline uint32_t guest_in32(uint16_t port)
+{
+	uint32_t value;
+
+	__asm__ __volatile__("inl %w1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
 /* Not before what comes before it is done: rdtsc alone may run ahead of a load. */
 static inline uint64_t guest_tsc(void)
 {

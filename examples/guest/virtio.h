@@ -17,6 +17,7 @@
 
 #define VIRTIO_BIT(feature) (1ull << (feature))
 #define VIRTIO_NO_VECTOR 0xffffu
+#define VIRTIO_QUEUES 8u /* that a driver here uses at most */
 
 struct virtio;
 
@@ -55,6 +56,8 @@ struct virtio {
 	uintptr_t isr;
 	uintptr_t config; /* device-specific configuration */
 	uint32_t notify_step;
+	uint16_t notify_off[VIRTIO_QUEUES];
+	uint32_t slot, msix; /* pci: its device number; its MSI-X table, 0 = none */
 };
 
 static inline uint8_t virtio_read8(uintptr_t at)

@@ -77,16 +77,20 @@ int vdb__msix_cap_init(struct vdb__pci_function *function, struct vdb_vm *vm)
 	return 0;
 }
 
+/* Whoever finds MSI-X on finds the vectors on, too. */
 void vdb__msix_cap_changed(struct vdb__pci_function *function)
 {
 	uint32_t control = vdb__pci_get(function, function->msix_cap + PCI_MSIX_FLAGS, 2);
 	bool on = control & PCI_MSIX_FLAGS_ENABLE;
 
-	vdb__store(&function->msix_on, on);
+	if (!on)
+		vdb__store_release(&function->msix_on, false);
 	vdb__msix_control(function->msix, on, control & PCI_MSIX_FLAGS_MASKALL);
+	if (on)
+		vdb__store_release(&function->msix_on, true);
 }
 
 bool vdb__pci_msix_on(const struct vdb__pci_function *function)
 {
-	return vdb__load(&function->msix_on);
+	return vdb__load_acquire(&function->msix_on);
 }
