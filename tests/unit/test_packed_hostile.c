@@ -2,6 +2,7 @@
 /* What a hostile guest writes into a packed virtqueue, and what becomes of it. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/atomic.h"
@@ -307,7 +308,8 @@ START_TEST(g49_flips)
 	pthread_t thread;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, flip, virtq_packed_desc(&p.d, 0)), 0);
-	for (int round = 0; round < 20000; round++) {
+	for (int round = 0; round < 5000 || popped < 1000; round++) {
+		(void)sched_yield(); /* the other one must get on, whoever else wants the CPUs */
 		ck_assert_int_eq(vdb_virtq_create(p.ram.mem, &p.d.config, &queue), 0);
 		vdb_queue_destroy(p.queue);
 		p.queue = queue;
@@ -326,7 +328,6 @@ START_TEST(g49_flips)
 	}
 	vdb__store(&stop, 1u);
 	pthread_join(thread, NULL);
-	ck_assert_uint_gt(popped, 100);
 }
 END_TEST
 

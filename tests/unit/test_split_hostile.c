@@ -2,6 +2,7 @@
 /* What a hostile guest writes into a split virtqueue, and what becomes of it. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/atomic.h"
@@ -369,12 +370,13 @@ static void *flip(void *arg)
 START_TEST(g49_flips)
 {
 	struct vdb_queue *queue = NULL;
-	uint64_t popped = 0, broken = 0;
+	uint64_t popped = 0;
 	pthread_t thread;
 
 	p.d.config.flags |= VDB_VIRTQ_RESUME;
 	ck_assert_int_eq(pthread_create(&thread, NULL, flip, virtq_desc(&p.d, 0)), 0);
-	while (broken < 20000) {
+	for (int round = 0; round < 5000 || popped < 1000; round++) {
+		(void)sched_yield(); /* the other one must get on, whoever else wants the CPUs */
 		p.d.config.position = vdb__load(&virtq_used(&p.d)->idx);
 		ck_assert_int_eq(vdb_virtq_create(p.ram.mem, &p.d.config, &queue), 0);
 		vdb_queue_destroy(p.queue);
@@ -392,11 +394,9 @@ START_TEST(g49_flips)
 			virtq_pair_complete(&p, p.elem.cookie, 1);
 			(void)virtq_pair_publish(&p);
 		}
-		broken++;
 	}
 	vdb__store(&stop, 1u);
 	pthread_join(thread, NULL);
-	ck_assert_uint_gt(popped, 100);
 }
 END_TEST
 
