@@ -167,10 +167,12 @@ static inline void echo_resets(struct virtio *dev)
 {
 	for (uint32_t life = 0; life < echo->rounds; life++) {
 		echo_open(dev, life, 2);
-		if (life % 8 == 0)
+		if (life % 8 == 0 && !echo->quiet)
 			echo_batch(&echo_queue[1], life, life);
 		echo_flood(life, 0);
 		echo_flood(life, 1);
+		while (__atomic_load_n(&echo->quiet, __ATOMIC_ACQUIRE) == 1)
+			guest_pause();
 		virtio_reset(dev);
 		echo_seize(life, 0);
 		echo_seize(life, 1);

@@ -31,7 +31,9 @@ struct echo_params {
 	uint32_t batch;  /* requests at once */
 	uint64_t features;
 	uint32_t gsi;
-	uint32_t spin; /* RESETS: turns to watch the old buffers after each reset */
+	uint32_t quiet; /* RESETS: no request of these lives is waited for; 1: nor do they end, until it is 2
+	                 */
+	uint32_t spin;  /* RESETS: turns to watch the old buffers after each reset */
 	/* The guest's: */
 	uint64_t negotiated;
 	uint64_t done;    /* requests that came back right */
