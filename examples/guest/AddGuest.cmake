@@ -1,6 +1,6 @@
 # vdb_add_guest(NAME SOURCE...): NAME.bin in the current binary folder, a flat image at 1 MiB of these
-# sources and the runtime beside this file; and the target NAME. Compiled by commands of its own: no
-# flag of the host's build (sanitizers, PIC, SSE) may find its way into a guest.
+# sources and the runtime beside this file. Compiled by commands of its own: no flag of the host's build
+# (sanitizers, PIC, SSE) may find its way into a guest.
 set(VDB_GUEST_DIR ${CMAKE_CURRENT_LIST_DIR})
 set(VDB_GUEST_FLAGS -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wconversion
   -ffreestanding -mgeneral-regs-only -mcmodel=small -fno-pic -fno-stack-protector
@@ -25,6 +25,13 @@ function(vdb_add_guest name)
       ${PROJECT_SOURCE_DIR}/include/vdb/guest.h
     COMMENT "Building guest ${name}"
     VERBATIM)
+endfunction()
+
+# vdb_add_pvh_guest(NAME SOURCE...): NAME.elf in the current binary folder, for `tinyvmm run --kernel`
+# and every other VMM that starts ELF files by PVH; and the target NAME.
+function(vdb_add_pvh_guest name)
+  vdb_add_guest(${name} ${VDB_GUEST_DIR}/pvh.S ${ARGN})
+  add_custom_target(${name} ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/${name}.elf)
 endfunction()
 
 # vdb_embed_guest(TARGET NAME): the image NAME.bin becomes part of the program TARGET, between the

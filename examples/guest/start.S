@@ -26,6 +26,7 @@ guest_image:
 	jmp	start_user
 
 	.text
+	.globl start_kernel		/* pvh.S comes here */
 start_kernel:
 	lgdt	gdt_pointer
 	lidt	idt_pointer
@@ -111,6 +112,7 @@ task_ports:
 	.byte	0xff
 task_end:
 
+	.globl gdt_pointer
 gdt_pointer:
 	.word	gdt_end - gdt - 1
 	.quad	gdt
@@ -127,6 +129,7 @@ no_idt_pointer:
 guest_irqs:
 	.skip	16
 	.skip	4096
+	.globl kernel_stack_end
 kernel_stack_end:
 	.skip	16384
 user_stack_end:
