@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ACPI's fixed hardware (ACPI 6, 4.8.3): PM1 events and control, the PM timer, the reset register. Always in
- * ACPI mode. Of the fixed events there is the power button; that the timer's highest bit has changed can be
+ * ACPI mode. Of the fixed events only the power button happens; the global lock's, the sleep button's and the
+ * clock's may be enabled, as Linux does, but never come. That the timer's highest bit has changed can be
  * seen in its status, but does not interrupt: its enable bit reads as 0.
  *
  * Registers are bytes here, so that every width works that a bus allows.
@@ -25,7 +26,8 @@
 #define BYTES 16u
 
 #define STATUS_TIMER 0x0001u
-#define BUTTON 0x0100u /* in STATUS and ENABLE */
+#define BUTTON 0x0100u                                     /* in STATUS and ENABLE */
+#define ENABLE_BITS (BUTTON | 0x0020u | 0x0200u | 0x0400u) /* global lock, sleep button, clock */
 #define CONTROL_SCI 0x0001u
 #define CONTROL_TYPE_SHIFT 10
 #define CONTROL_TYPE 0x1c00u
@@ -106,7 +108,7 @@ static uint32_t write_byte(struct pm *pm, uint64_t offset, uint8_t value)
 		pm->status &= (uint16_t)~bits;
 		return 0;
 	case ENABLE:
-		pm->enable = (uint16_t)((pm->enable & ~mask) | bits) & BUTTON;
+		pm->enable = (uint16_t)((pm->enable & ~mask) | bits) & ENABLE_BITS;
 		return 0;
 	case CONTROL:
 		pm->control = (uint16_t)((pm->control & ~mask) | bits) & CONTROL_TYPE;

@@ -275,7 +275,7 @@ START_TEST(g16_odd_widths_are_nothing)
 			(void)vdb_bus_read(vdb_vm_pio(f.vm), NULL, port, &value, len);
 		}
 	}
-	ck_assert_uint_eq(in(VDB_PM_EVENT_PORT + 2, 2), 0x0100);
+	ck_assert_uint_eq(in(VDB_PM_EVENT_PORT + 2, 2), 0x0720);
 	ck_assert_uint_eq(in(0x64, 1), 0x14);
 }
 END_TEST
@@ -299,7 +299,7 @@ START_TEST(the_button_interrupts_until_the_guest_has_seen_it)
 	out(VDB_PM_EVENT_PORT, 2, 0x0100);
 	ck_assert_uint_eq(in(VDB_PM_EVENT_PORT, 2), 0);
 	out(VDB_PM_EVENT_PORT + 2, 2, 0xffff);
-	ck_assert_uint_eq(in(VDB_PM_EVENT_PORT, 4), 0x01000000);
+	ck_assert_uint_eq(in(VDB_PM_EVENT_PORT, 4), 0x07200000);
 	must(vdb_platform_power_button(platform));
 	wait_for32(count, 5); /* level: again after each EOI */
 	out(VDB_PM_EVENT_PORT, 2, 0x0100);
