@@ -9,14 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -26,6 +24,7 @@
 #include "machine.h"
 #include "report.h"
 #include "tinyvmm.h"
+#include "values.h"
 
 #define STUCK_NS 60000000000ull /* without a single request completed */
 
@@ -62,26 +61,12 @@ static int check_memory(const struct options *o)
 	return 0;
 }
 
-/* The results should not be lost to a file that cannot be written. */
-static int check_json(const struct options *o)
-{
-	char folder[4096];
-	struct stat st;
-
-	if (!o->json)
-		return 0;
-	snprintf(folder, sizeof(folder), "%s", o->json);
-	if (!stat(o->json, &st) ? S_ISDIR(st.st_mode) || access(o->json, W_OK)
-	                        : access(dirname(folder), W_OK))
-		return complain("--json %s: cannot be written: %s", o->json,
-		                errno ? strerror(errno) : "it is a folder");
-	return 0;
-}
-
 static int check(const struct options *o)
 {
-	errno = 0;
-	return check_memory(o) || check_json(o) ? -1 : 0;
+	if (check_memory(o))
+		return -1;
+	/* The results should not be lost to a file that cannot be written. */
+	return o->json ? value_writable("--json", o->json) : 0;
 }
 
 /* ---- Setting up ---- */

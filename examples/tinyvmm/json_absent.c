@@ -2,15 +2,22 @@
 #include "json_report.h"
 #include "tinyvmm.h"
 
-int json_available(void)
+int json_available(const char *option)
 {
-	return complain(
-	        "--json: this tinyvmm was built without json-c; install libjson-c-dev and build again");
+	return complain("%s: this tinyvmm was built without json-c; install libjson-c-dev and build again",
+	                option);
 }
 
 int json_write(const struct report *report, const char *path)
 {
 	(void)report;
 	(void)path;
-	return json_available();
+	return json_available("--json");
+}
+
+int json_write_stats(struct run *run, const char *path)
+{
+	(void)run;
+	(void)path;
+	return json_available("--json-stats");
 }

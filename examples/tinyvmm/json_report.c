@@ -6,28 +6,20 @@
 #include <string.h>
 
 #include "demo.h"
+#include "json_put.h"
 #include "machine.h"
 #include "report.h"
 #include "tinyvmm.h"
 
-int json_available(void)
+int json_available(const char *option)
 {
+	(void)option;
 	return 0;
-}
-
-static void put(struct json_object *to, const char *key, uint64_t value)
-{
-	json_object_object_add(to, key, json_object_new_uint64(value));
 }
 
 static void put_real(struct json_object *to, const char *key, double value)
 {
 	json_object_object_add(to, key, json_object_new_double(value));
-}
-
-static void put_text(struct json_object *to, const char *key, const char *value)
-{
-	json_object_object_add(to, key, json_object_new_string(value));
 }
 
 static struct json_object *result(const struct result *r)

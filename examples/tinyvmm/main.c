@@ -7,20 +7,25 @@
 #include <string.h>
 #include <vdb/error.h>
 
+#include "terminal.h"
+
+/* The most used one first. */
 static const struct command *const commands[] = {
+        &command_run,
         &command_demo,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 int complain(const char *format, ...)
 {
+	char text[1024];
 	va_list args;
 
-	fputs("tinyvmm: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	/* One write: threads' lines stay whole. A raw terminal does not return by itself. */
+	fprintf(stderr, "tinyvmm: %s%s\n", text, terminal_is_raw() ? "\r" : "");
 	return -1;
 }
 
@@ -29,7 +34,9 @@ static void usage(FILE *to)
 	fputs("usage: tinyvmm COMMAND [OPTION...]\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
-	fputs("\n`tinyvmm COMMAND --help` tells more; `tinyvmm --version` says which one this is.\n", to);
+	fputs("\n  tinyvmm run --kernel vmlinuz --initrd initrd.img --disk path=disk.img\n"
+	      "\n`tinyvmm COMMAND --help` tells more; `tinyvmm --version` says which one this is.\n",
+	      to);
 }
 
 int main(int argc, char **argv)

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "options.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <vdb/doorbell.h>
 #include <vdb/loop.h>
 
 #include "json_report.h"
 #include "tinyvmm.h"
+#include "values.h"
 
 static const char help_text[] =
         "usage: tinyvmm demo [OPTION...]\n"
@@ -42,32 +41,20 @@ void options_help(void)
 	fputs(help_text, stdout);
 }
 
-struct choice {
-	const char *name;
-	uint32_t value;
-};
-
 static const struct choice modes[] = {{"mixed", MODE_MIXED}, {"poll", MODE_POLL}, {"irq", MODE_IRQ}, {0}};
 static const struct choice doorbells[] = {
         {"page", VDB_DOORBELL_PAGE}, {"mmio", VDB_DOORBELL_MMIO}, {"pio", VDB_DOORBELL_PIO}, {0}};
 static const struct choice engines[] = {
         {"auto", VDB_ENGINE_AUTO}, {"uring", VDB_ENGINE_URING}, {"epoll", VDB_ENGINE_EPOLL}, {0}};
 
-static const char *name_of(const struct choice *choices, uint32_t value)
-{
-	while (choices->name && choices->value != value)
-		choices++;
-	return choices->name ? choices->name : "?";
-}
-
 const char *options_mode_name(enum mode mode)
 {
-	return name_of(modes, mode);
+	return choice_name(modes, mode);
 }
 
 const char *options_doorbell_name(uint32_t doorbell)
 {
-	return name_of(doorbells, doorbell);
+	return choice_name(doorbells, doorbell);
 }
 
 uint32_t options_depth_of(const struct options *options, uint32_t vm)
@@ -83,70 +70,6 @@ bool options_polls(const struct options *options, uint32_t vm)
 		return options->mode == MODE_POLL;
 	/* Shifted after every four, so that each depth of the mixture is seen in both modes. */
 	return (vm + vm / 4) % 2;
-}
-
-static int choose(const char *option, const char *text, const struct choice *choices, uint32_t *value)
-{
-	char list[64] = "";
-
-	for (const struct choice *c = choices; c->name; c++) {
-		if (!strcmp(text, c->name)) {
-			*value = c->value;
-			return 0;
-		}
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", *list ? ", " : "",
-		         c->name);
-	}
-	return complain("--%s %s: must be one of %s", option, text, list);
-}
-
-static int number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value)
-{
-	char *end;
-	unsigned long long n;
-
-	errno = 0;
-	n = strtoull(text, &end, 0);
-	if (end == text || *end || strchr(text, '-'))
-		return complain("--%s %s: not a number", option, text);
-	if (errno || n < min || n > max)
-		return complain("--%s %s: must be from %llu to %llu", option, text, (unsigned long long)min,
-		                (unsigned long long)max);
-	*value = n;
-	return 0;
-}
-
-static int number32(const char *option, const char *text, uint32_t min, uint32_t max, uint32_t *value)
-{
-	uint64_t n = 0;
-
-	if (number(option, text, min, max, &n))
-		return -1;
-	*value = (uint32_t)n;
-	return 0;
-}
-
-/* A size, with K, M or G behind it if one likes. */
-static int size(const char *option, const char *text, uint64_t *value)
-{
-	static const char units[] = "KMG";
-	char digits[32];
-	size_t len = strlen(text);
-	const char *unit = len ? strchr(units, text[len - 1]) : NULL;
-	unsigned shift = unit && *unit ? 10 * (unsigned)(unit - units + 1) : 0;
-
-	if (len >= sizeof(digits))
-		return complain("--%s %s: not a size", option, text);
-	memcpy(digits, text, len + 1);
-	if (shift)
-		digits[len - 1] = '\0';
-	if (number(option, digits, 0, UINT64_MAX >> shift, value))
-		return -1;
-	*value <<= shift;
-	if (!*value)
-		return complain("--%s %s: a VM needs memory; leave the option away for what it needs", option,
-		                text);
-	return 0;
 }
 
 enum {
@@ -186,26 +109,37 @@ static const struct option table[] = {
         {0},
 };
 
+static int memory(const char *text, uint64_t *value)
+{
+	if (value_size("--memory", text, value))
+		return -1;
+	return *value ? 0
+	              : complain("--memory %s: a VM needs memory; leave the option away for what it needs",
+	                         text);
+}
+
 static int take_number(struct options *o, int option, const char *text)
 {
 	uint32_t cpu = 0;
 
 	switch (option) {
 	case OPT_VMS:
-		return number32("vms", text, 1, OPTIONS_MAX_VMS, &o->vms);
+		return value_number32("--vms", text, 1, OPTIONS_MAX_VMS, &o->vms);
 	case OPT_REQUESTS:
-		return number("requests", text, 3, 1ull << 40, &o->requests);
+		return value_number("--requests", text, 3, 1ull << 40, &o->requests);
 	case OPT_DEPTH:
 		o->depth = 0;
-		return !strcmp(text, "mixed") ? 0 : number32("depth", text, 1, OPTIONS_MAX_DEPTH, &o->depth);
+		return !strcmp(text, "mixed")
+		               ? 0
+		               : value_number32("--depth", text, 1, OPTIONS_MAX_DEPTH, &o->depth);
 	case OPT_BLOCKS:
-		return number32("blocks", text, 1, 1u << 24, &o->slice);
+		return value_number32("--blocks", text, 1, 1u << 24, &o->slice);
 	case OPT_FLUSH_EVERY:
-		return number32("flush-every", text, 1, 1u << 24, &o->flush_every);
+		return value_number32("--flush-every", text, 1, 1u << 24, &o->flush_every);
 	case OPT_MEMORY:
-		return size("memory", text, &o->memory);
+		return memory(text, &o->memory);
 	default:
-		if (number32("pin", text, 0, 65535, &cpu))
+		if (value_number32("--pin", text, 0, 65535, &cpu))
 			return -1;
 		o->pin = (int)cpu;
 		return 0;
@@ -218,14 +152,14 @@ static int take(struct options *o, int option, const char *text)
 
 	switch (option) {
 	case OPT_MODE:
-		if (choose("mode", text, modes, &mode))
+		if (value_choice("--mode", text, modes, &mode))
 			return -1;
 		o->mode = (enum mode)mode;
 		return 0;
 	case OPT_DOORBELL:
-		return choose("doorbell", text, doorbells, &o->doorbell);
+		return value_choice("--doorbell", text, doorbells, &o->doorbell);
 	case OPT_ENGINE:
-		return choose("engine", text, engines, &o->engine);
+		return value_choice("--engine", text, engines, &o->engine);
 	case OPT_IMAGE:
 		o->image = text;
 		return 0;
@@ -234,7 +168,7 @@ static int take(struct options *o, int option, const char *text)
 		return 0;
 	case OPT_JSON:
 		o->json = text;
-		return json_available();
+		return json_available("--json");
 	case OPT_JOURNAL:
 		o->journal = text;
 		return 0;

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devices.h"
+
+#include "layout.h"
+#include "run.h"
+#include "tinyvmm.h"
+#include "wait.h"
+
+/* ---- Where they are ---- */
+
+/* Lines that belong to nobody else. Without ACPI there is no power button, and what the guest knows
+ * is the PC's 16 lines; with it, those beyond are free, too. */
+static const uint32_t gsis_acpi[] = {16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 12, 14, 15};
+static const uint32_t gsis_legacy[] = {5, 6, 7, 9, 10, 11, 12, 14, 15};
+
+static uint32_t mmio_max(const struct run_options *o)
+{
+	return o->no_acpi ? sizeof(gsis_legacy) / sizeof(gsis_legacy[0])
+	                  : sizeof(gsis_acpi) / sizeof(gsis_acpi[0]);
+}
+
+struct vdb_acpi_mmio devices_mmio(const struct run_options *options, uint32_t index)
+{
+	return (struct vdb_acpi_mmio){
+	        .base = LAYOUT_MMIO + (vdb_gpa_t)index * VDB_VIRTIO_MMIO_BYTES,
+	        .len = VDB_VIRTIO_MMIO_BYTES,
+	        .gsi = options->no_acpi ? gsis_legacy[index] : gsis_acpi[index],
+	};
+}
+
+uint32_t devices_count(const struct run_options *options)
+{
+	return options->disk_count + options->console + options->rng;
+}
+
+int devices_check(const struct run_options *options)
+{
+	if (options->transport != TRANSPORT_MMIO || devices_count(options) <= mmio_max(options))
+		return 0;
+	return complain("%u virtio devices: --transport mmio has interrupts for %u; use pci",
+	                devices_count(options), mmio_max(options));
+}
+
+static int create_pci(struct run *run)
+{
+	struct vdb_pci_config config = {
+	        .size = sizeof(config),
+	        .intx_gsi = LAYOUT_PCI_INTX,
+	        .ecam = LAYOUT_PCI_ECAM,
+	        .mem32 = LAYOUT_PCI_MEM32,
+	        .mem32_len = LAYOUT_PCI_MEM32_BYTES,
+	        .mem64 = LAYOUT_PCI_MEM64,
+	        .mem64_len = LAYOUT_PCI_MEM64_BYTES,
+	        .loop = run->loop,
+	};
+
+	return vdb_pci_create(run->vm, &config, &run->devices.pci);
+}
+
+static int place_pci(struct run *run, struct device *device)
+{
+	struct vdb_virtio_pci_config config = {
+	        .size = sizeof(config),
+	        .notify = run->options.notify,
+	        .flags = run->options.no_msix ? VDB_VIRTIO_PCI_NO_MSIX : 0,
+	};
+
+	return vdb_virtio_pci_create(run->devices.pci, device->virtio, &config, &device->pci);
+}
+
+static int place_mmio(struct run *run, struct device *device, uint32_t index)
+{
+	struct vdb_acpi_mmio at = devices_mmio(&run->options, index);
+	struct vdb_virtio_mmio_config config = {.size = sizeof(config), .base = at.base, .gsi = at.gsi};
+
+	device->base = at.base;
+	device->gsi = at.gsi;
+	return vdb_virtio_mmio_create(run->vm, device->virtio, &config, &device->mmio);
+}
+
+/* ---- What they are ---- */
+
+static void broken(void *arg, uint32_t queue, uint32_t reason)
+{
+	const struct device *device = arg;
+
+	complain("%s: queue %u has been stopped: %s; the guest must reset the device", device->name, queue,
+	         reason == VDB_REASON_HOST ? "the host failed" : "the guest broke the rules");
+}
+
+static struct vdb_virtio_config config_of(struct run *run, struct device *device, bool packed)
+{
+	return (struct vdb_virtio_config){
+	        .size = sizeof(struct vdb_virtio_config),
+	        .flags = packed ? 0 : VDB_VIRTIO_NO_PACKED,
+	        .mem = run->mem,
+	        .loop = run->loop,
+	        .tenant = run->devices.tenant,
+	        .broken = broken,
+	        .broken_arg = device,
+	};
+}
+
+static int create_disk(struct run *run, struct device *device, const struct disk *disk)
+{
+	struct vdb_virtio_config at = config_of(run, device, disk->packed);
+	struct vdb_blk_config config = {
+	        .size = sizeof(config),
+	        .queues = disk->queues,
+	        .at = &at,
+	        .backend = disk->backend,
+	        .serial = disk->serial,
+	        .write_through = disk->write_through,
+	};
+
+	device->name = disk->id;
+	return vdb_blk_create(&config, &device->virtio);
+}
+
+static int create_console(struct run *run, struct device *device)
+{
+	struct vdb_virtio_config at = config_of(run, device, run->options.packed);
+
+	device->name = "console";
+	return vdb_console_create(&at, run->terminal, &device->virtio);
+}
+
+static int create_rng(struct run *run, struct device *device)
+{
+	struct vdb_virtio_config at = config_of(run, device, run->options.packed);
+
+	device->name = "rng";
+	return vdb_rng_create(&at, &device->virtio);
+}
+
+/* Disks first: the guest numbers them in this order. */
+static int create(struct run *run, struct device *device, uint32_t index)
+{
+	const struct run_options *o = &run->options;
+
+	if (index < o->disk_count)
+		return create_disk(run, device, &o->disks[index]);
+	if (index == o->disk_count && o->console)
+		return create_console(run, device);
+	return create_rng(run, device);
+}
+
+int devices_create(struct run *run)
+{
+	struct devices *devices = &run->devices;
+	bool pci = run->options.transport == TRANSPORT_PCI;
+
+	if (vdb_tenant_create(run->loop, &devices->tenant) || (pci && create_pci(run)))
+		return complain("%s", vdb_errmsg());
+	while (devices->count < devices_count(&run->options)) {
+		uint32_t index = devices->count++;
+		struct device *device = &devices->all[index];
+
+		if (create(run, device, index) ||
+		    (pci ? place_pci(run, device) : place_mmio(run, device, index)))
+			return complain("%s: %s", device->name, vdb_errmsg());
+	}
+	return 0;
+}
+
+void devices_destroy(struct run *run)
+{
+	struct devices *devices = &run->devices;
+
+	while (devices->count) {
+		struct device *device = &devices->all[--devices->count];
+		struct vdb_gate *gone;
+
+		vdb_virtio_pci_destroy(device->pci);
+		vdb_virtio_mmio_destroy(device->mmio);
+		if (!device->virtio)
+			continue;
+		gone = wait_begin();
+		vdb_virtio_destroy(device->virtio, wait_done, gone);
+		wait_end(gone);
+	}
+	if (vdb_pci_destroy(devices->pci))
+		complain("%s", vdb_errmsg());
+	vdb_tenant_destroy(devices->tenant);
+}
+
+struct device *devices_disk(struct run *run, uint32_t disk)
+{
+	return &run->devices.all[disk];
+}
+
+struct device *devices_console(struct run *run)
+{
+	return run->options.console ? &run->devices.all[run->options.disk_count] : NULL;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* --json-stats: what `tinyvmm run` has counted. */
+#include <string.h>
+#include <unistd.h>
+
+#include "json_put.h"
+#include "json_report.h"
+#include "run.h"
+#include "tinyvmm.h"
+
+static struct json_object *vcpu(const struct vdb_vcpu *vcpu)
+{
+	struct vdb_vcpu_stats stats = {.size = sizeof(stats)};
+	struct json_object *to = json_object_new_object();
+
+	if (vdb_vcpu_stats(vcpu, &stats))
+		return to;
+	put(to, "vcpu", vdb_vcpu_index(vcpu));
+	put(to, "runs", stats.runs);
+	put(to, "exits_mmio", stats.exits_mmio);
+	put(to, "exits_pio", stats.exits_pio);
+	put(to, "exits_intr", stats.exits_intr);
+	put(to, "exits_other", stats.exits_other);
+	put(to, "unclaimed", stats.unclaimed);
+	put(to, "kicks", stats.kicks);
+	return to;
+}
+
+static struct json_object *loop(const struct vdb_loop *loop)
+{
+	struct vdb_loop_stats stats = {.size = sizeof(stats)};
+	struct json_object *to = json_object_new_object();
+
+	if (vdb_loop_stats(loop, &stats))
+		return to;
+	put_text(to, "engine", stats.engine == VDB_ENGINE_URING ? "io_uring" : "epoll");
+	put(to, "turns", stats.turns);
+	put(to, "sleeps", stats.sleeps);
+	put(to, "enters", stats.enters);
+	put(to, "events", stats.events);
+	put(to, "bells", stats.bells);
+	put(to, "ios", stats.ios);
+	put(to, "posts", stats.posts);
+	put(to, "poll_hits", stats.poll_hits);
+	return to;
+}
+
+static struct json_object *queue(const struct vdb_lane_stats *stats, uint32_t index)
+{
+	struct json_object *to = json_object_new_object();
+
+	put(to, "queue", index);
+	put(to, "requests", stats->requests);
+	put(to, "completions", stats->completions);
+	put(to, "errors", stats->errors);
+	put(to, "bytes_read", stats->bytes_read);
+	put(to, "bytes_written", stats->bytes_written);
+	put(to, "kicks", stats->kicks);
+	put(to, "visits", stats->visits);
+	put(to, "poll_hits", stats->poll_hits);
+	put(to, "triggers", stats->triggers);
+	put(to, "suppressed", stats->suppressed);
+	put(to, "inflight", stats->inflight);
+	return to;
+}
+
+static struct json_object *device(const struct device *device)
+{
+	struct vdb_virtio_info info = {.size = sizeof(info)};
+	struct vdb_lane_stats stats = {.size = sizeof(stats)};
+	struct json_object *to = json_object_new_object(), *queues = json_object_new_array();
+
+	put_text(to, "name", device->name);
+	if (!vdb_virtio_query(device->virtio, &info)) {
+		put(to, "device_id", info.device_id);
+		put(to, "status", info.status);
+		put(to, "features", info.accepted);
+		put(to, "resets", info.resets);
+		put(to, "broken", info.broken);
+	}
+	for (uint32_t i = 0; i < info.queues; i++)
+		if (!vdb_virtio_queue_stats(device->virtio, i, &stats))
+			json_object_array_add(queues, queue(&stats, i));
+	json_object_object_add(to, "queues", queues);
+	return to;
+}
+
+/* Of a VM that still runs, or has ended. */
+static void put_ending(struct json_object *to, struct ending *ending)
+{
+	pthread_mutex_lock(&ending->lock);
+	if (ending->status >= 0) {
+		put_text(to, "ending", ending->text);
+		put(to, "status", (uint64_t)ending->status);
+	}
+	pthread_mutex_unlock(&ending->lock);
+}
+
+static struct json_object *whole(struct run *run)
+{
+	struct json_object *to = json_object_new_object(), *vcpus = json_object_new_array(),
+	                   *devices = json_object_new_array();
+
+	put_text(to, "library", vdb_version());
+	put_ending(to, &run->ending);
+	for (uint32_t i = 0; i < run->options.cpus; i++)
+		json_object_array_add(vcpus, vcpu(run->vcpus[i]));
+	json_object_object_add(to, "vcpus", vcpus);
+	json_object_object_add(to, "loop", loop(run->loop));
+	for (uint32_t i = 0; i < run->devices.count; i++)
+		json_object_array_add(devices, device(&run->devices.all[i]));
+	json_object_object_add(to, "devices", devices);
+	return to;
+}
+
+int json_write_stats(struct run *run, const char *path)
+{
+	struct json_object *object = whole(run);
+	int failed;
+
+	if (!strcmp(path, "-")) {
+		failed = json_object_to_fd(STDOUT_FILENO, object, JSON_C_TO_STRING_PRETTY);
+		failed |= write(STDOUT_FILENO, "\n", 1) != 1;
+	} else {
+		failed = json_object_to_file_ext(path, object, JSON_C_TO_STRING_PRETTY);
+	}
+	json_object_put(object);
+	return failed ? complain("--json-stats %s: %s", path, json_util_get_last_err()) : 0;
+}

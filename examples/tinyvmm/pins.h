@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* --pin: which thread belongs on which CPU of the host. */
+#ifndef TINYVMM_PINS_H
+#define TINYVMM_PINS_H
+
+struct run_options;
+
+/* Takes "vcpu0=2,loop=3". 0, or -1 after a complaint. */
+int pins_parse(struct run_options *options, const char *text);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `tinyvmm run`: the life of a VM, from top to bottom in run().
+ *
+ * Threads: this one makes, watches and ends everything; vcpu0, vcpu1, ... run the guest; loop0
+ * serves its devices.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "firmware.h"
+#include "json_report.h"
+#include "layout.h"
+#include "tinyvmm.h"
+#include "wait.h"
+#include "watch.h"
+
+/* ---- Refusals: what the user wants must be there before the VM is ---- */
+
+static int open_kvm(struct run *run)
+{
+	struct vdb_kvm_info info = {.size = sizeof(info)};
+
+	if (vdb_kvm_open(NULL, &run->kvm) || vdb_kvm_query(run->kvm, &info))
+		return complain("%s", vdb_errmsg());
+	if (run->options.cpus > info.max_vcpus)
+		return complain("--cpus %u: this host's KVM takes at most %u", run->options.cpus,
+		                info.max_vcpus);
+	return 0;
+}
+
+static int open_disks(struct run *run)
+{
+	for (uint32_t i = 0; i < run->options.disk_count; i++)
+		if (disk_open(&run->options.disks[i]))
+			return -1;
+	return 0;
+}
+
+static int prepare(struct run *run)
+{
+	if (devices_check(&run->options) || open_kvm(run) || open_disks(run))
+		return -1;
+	return firmware_memory(run) || firmware_load(run) ? -1 : 0;
+}
+
+/* ---- Setting up ---- */
+
+static int start_loop(struct run *run)
+{
+	struct vdb_loop_config config = {
+	        .size = sizeof(config), .engine = run->options.engine, .pool_threads = -1};
+
+	if (vdb_loop_create(&config, &run->loop) || vdb_loop_start(run->loop, run->options.pin_loop, "loop0"))
+		return complain("%s", vdb_errmsg());
+	run->loop_started = true;
+	return 0;
+}
+
+static int event(void *arg, const struct vdb_event *event)
+{
+	struct run *run = arg;
+
+	return ending_event(&run->ending, event);
+}
+
+static int make_vm(struct run *run)
+{
+	struct vdb_vm_config config = {.size = sizeof(config),
+	                               .event = event,
+	                               .event_arg = run,
+	                               .doorbell_pages = 1,
+	                               .doorbell_ports = 1,
+	                               .flags = VDB_VM_PIT};
+
+	if (vdb_vm_create(run->kvm, run->mem, &config, &run->vm) ||
+	    vdb_cpuid_topology(run->vm, run->options.cpus))
+		return complain("%s", vdb_errmsg());
+	for (uint32_t i = 0; i < run->options.cpus; i++)
+		if (vdb_vcpu_create(run->vm, i, &run->vcpus[i]) || vdb_boot_start(run->vcpus[i], &run->boot))
+			return complain("vcpu%u: %s", i, vdb_errmsg());
+	return 0;
+}
+
+static void quit(void *arg)
+{
+	struct run *run = arg;
+
+	ending_set(&run->ending, TINYVMM_KILLED, "ended by Ctrl-A x");
+}
+
+/* Where the guest's console ends: this process's standard input and output. */
+static int make_terminal(struct run *run)
+{
+	bool typed = isatty(STDIN_FILENO);
+	int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	struct vdb_chardev_config config = {
+	        .size = sizeof(config),
+	        .out_fd = STDOUT_FILENO,
+	        .in_fd = in < 0 ? 0 : in,
+	        .filter = typed ? terminal_filter : NULL,
+	        .arg = &run->escape,
+	};
+	int err;
+
+	run->escape = (struct escape){.quit = quit, .arg = run};
+	err = vdb_chardev_create(run->loop, &config, &run->terminal);
+	if (in >= 0)
+		close(in);
+	return err ? complain("%s", vdb_errmsg()) : 0;
+}
+
+static int make_platform(struct run *run)
+{
+	struct vdb_platform_config config = {
+	        .size = sizeof(config), .parts = RUN_PLATFORM, .loop = run->loop};
+	struct vdb_serial_config serial = {.size = sizeof(serial),
+	                                   .gsi = LAYOUT_SERIAL_GSI,
+	                                   .port = LAYOUT_SERIAL_PORT,
+	                                   .chardev = run->options.console ? NULL : run->terminal};
+
+	if (vdb_platform_create(run->vm, &config, &run->platform) ||
+	    vdb_serial_create(run->vm, &serial, &run->serial))
+		return complain("%s", vdb_errmsg());
+	return 0;
+}
+
+static int set_up(struct run *run)
+{
+	static int (*const steps[])(struct run *) = {start_loop,    make_vm,        make_terminal,
+	                                             make_platform, devices_create, firmware_tables};
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		if (steps[i](run))
+			return -1;
+	return 0;
+}
+
+/* ---- Running ---- */
+
+static int start(struct run *run)
+{
+	terminal_enter();
+	if (terminal_is_raw())
+		complain("Ctrl-A x quits, Ctrl-A h helps");
+	for (uint32_t i = 0; i < run->options.cpus; i++)
+		if (vdb_vcpu_start(run->vcpus[i], run->options.pins[i], NULL))
+			return complain("vcpu%u: %s", i, vdb_errmsg());
+	return 0;
+}
+
+static void stop(struct run *run)
+{
+	struct vdb_gate *stopped = wait_begin();
+
+	if (vdb_vm_stop(run->vm, wait_done, stopped))
+		wait_refused(stopped);
+	else
+		wait_end(stopped);
+}
+
+/* Its life, and the exit status that tells how it ended. */
+static int live(struct run *run)
+{
+	int failed = start(run);
+
+	if (!failed)
+		watch(run);
+	stop(run);
+	terminal_leave();
+	if (failed)
+		return TINYVMM_WRONG;
+	complain("%s", run->ending.text);
+	if (run->options.json && json_write_stats(run, run->options.json))
+		return TINYVMM_WRONG;
+	return run->ending.status;
+}
+
+/* ---- The end ---- */
+
+static void destroy_vm(struct run *run)
+{
+	struct vdb_gate *gone = wait_begin();
+
+	if (vdb_vm_destroy(run->vm, wait_done, gone))
+		wait_refused(gone);
+	else
+		wait_end(gone);
+}
+
+static void destroy_terminal(struct run *run)
+{
+	struct vdb_gate *gone;
+
+	if (!run->terminal)
+		return;
+	gone = wait_begin();
+	vdb_chardev_destroy(run->terminal, wait_done, gone);
+	wait_end(gone);
+}
+
+/* No vCPU runs: in the reverse order of set_up() and prepare(). */
+static void tear_down(struct run *run)
+{
+	devices_destroy(run);
+	vdb_serial_destroy(run->serial);
+	vdb_platform_destroy(run->platform);
+	destroy_terminal(run);
+	if (run->vm)
+		destroy_vm(run);
+	if ((run->loop_started && vdb_loop_join(run->loop)) || vdb_loop_destroy(run->loop))
+		complain("%s", vdb_errmsg());
+	if (vdb_mem_destroy(run->mem))
+		complain("%s", vdb_errmsg());
+	for (uint32_t i = 0; i < run->options.disk_count; i++)
+		disk_close(&run->options.disks[i]);
+	vdb_kvm_close(run->kvm);
+	ending_destroy(&run->ending);
+	if (run->signals >= 0)
+		close(run->signals);
+}
+
+static int run(int argc, char **argv)
+{
+	struct run run = {.signals = -1};
+	int status = TINYVMM_USAGE;
+
+	if (run_options_parse(&run.options, argc, argv))
+		return TINYVMM_USAGE;
+	if (run.options.help) {
+		run_options_help();
+		return TINYVMM_OK;
+	}
+	if (!ending_create(&run.ending) && !prepare(&run)) {
+		status = TINYVMM_WRONG;
+		if (!watch_prepare(&run) && !set_up(&run))
+			status = live(&run);
+	}
+	tear_down(&run);
+	return status;
+}
+
+const struct command command_run = {
+        .name = "run",
+        .summary = "boot a kernel with disks, a console and a random number generator",
+        .run = run,
+};

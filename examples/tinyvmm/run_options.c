@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run_options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <vdb/loop.h>
+#include <vdb/virtio_pci.h>
+
+#include "json_report.h"
+#include "layout.h"
+#include "pins.h"
+#include "tinyvmm.h"
+#include "values.h"
+
+static const char help_text[] =
+        "usage: tinyvmm run --kernel FILE [OPTION...]\n"
+        "\n"
+        "Boots a kernel, without firmware, with this terminal as its console (Ctrl-A x quits,\n"
+        "Ctrl-A h helps).\n"
+        "\n"
+        "  --kernel FILE        bzImage, ELF vmlinux, or any ELF with a PVH entry\n"
+        "  --initrd FILE        initial RAM disk\n"
+        "  --cmdline TEXT       command line; goes behind `console=ttyS0 panic=-1` (--console: hvc0)\n"
+        "  --cpus N             virtual CPUs, 1..254 (1)\n"
+        "  --memory BYTES       memory; K, M, G may follow (256M)\n"
+        "  --disk KEY[=VALUE],...  a disk, once for each:\n"
+        "           path=FILE     image or block device; `,,` stands for a comma\n"
+        "           null,size=N   instead: takes all, has nothing; for measuring\n"
+        "           readonly      the guest cannot write; several VMs may share it\n"
+        "           direct        O_DIRECT: past the page cache\n"
+        "           queues=N      1..64 (1)\n"
+        "           packed[=off]  offer packed rings too (see --packed)\n"
+        "           writethrough  start with the write cache off\n"
+        "           id=NAME       in messages and statistics (disk0, disk1, ...)\n"
+        "           serial=TEXT   what the guest reads as serial number (its id)\n"
+        "           lock=off      do not lock the file against other users\n"
+        "  --rng                a random number generator\n"
+        "  --serial             the terminal is the serial port, ttyS0 (default)\n"
+        "  --console            the terminal is a virtio console, hvc0\n"
+        "  --transport KIND     of virtio devices: pci or mmio (pci)\n"
+        "  --packed             all virtio devices offer packed rings too\n"
+        "  --notify KIND        pci: auto, mmio or pio: how the guest rings (auto)\n"
+        "  --no-msix            pci: interrupts by INTx only\n"
+        "  --acpi on|off        off: an MP table, mmio devices on the command line (on)\n"
+        "  --hugepages          memory of 2 MiB pages\n"
+        "  --memfd              memory that others can map\n"
+        "  --engine ENGINE      auto, uring or epoll (auto)\n"
+        "  --pin THREAD=CPU,... pin vcpu0, vcpu1, ... and loop to CPUs of the host\n"
+        "  --json-stats FILE    statistics at the end and on SIGUSR1; - is the standard output\n"
+        "  --timeout SECONDS    end it after so long\n"
+        "  --grace SECONDS      after a first SIGTERM (power button) until it is ended (10)\n"
+        "  --help               this text\n"
+        "\n"
+        "Signals: TERM, INT, HUP press the power button, the second one ends at once; USR1 writes\n"
+        "statistics; USR2 takes up changed sizes of image files.\n"
+        "Exit status: 0 powered off, 1 something failed, 2 refused before it started, 3 rebooted,\n"
+        "4 panicked, 5 timed out, 6 triple fault, 7 killed, 64+n wrote n to the debug-exit port.\n";
+
+void run_options_help(void)
+{
+	fputs(help_text, stdout);
+}
+
+static const struct choice transports[] = {{"pci", TRANSPORT_PCI}, {"mmio", TRANSPORT_MMIO}, {0}};
+static const struct choice notifies[] = {
+        {"auto", VDB_NOTIFY_AUTO}, {"mmio", VDB_NOTIFY_MMIO}, {"pio", VDB_NOTIFY_PIO}, {0}};
+static const struct choice engines[] = {
+        {"auto", VDB_ENGINE_AUTO}, {"uring", VDB_ENGINE_URING}, {"epoll", VDB_ENGINE_EPOLL}, {0}};
+static const struct choice acpis[] = {{"on", false}, {"off", true}, {0}};
+
+enum {
+	OPT_KERNEL = 256,
+	OPT_INITRD,
+	OPT_CMDLINE,
+	OPT_CPUS,
+	OPT_MEMORY,
+	OPT_DISK,
+	OPT_RNG,
+	OPT_SERIAL,
+	OPT_CONSOLE,
+	OPT_TRANSPORT,
+	OPT_PACKED,
+	OPT_NOTIFY,
+	OPT_NO_MSIX,
+	OPT_ACPI,
+	OPT_HUGEPAGES,
+	OPT_MEMFD,
+	OPT_ENGINE,
+	OPT_PIN,
+	OPT_JSON_STATS,
+	OPT_TIMEOUT,
+	OPT_GRACE,
+	OPT_HELP,
+};
+
+static const struct option table[] = {
+        {"kernel", required_argument, NULL, OPT_KERNEL},
+        {"initrd", required_argument, NULL, OPT_INITRD},
+        {"cmdline", required_argument, NULL, OPT_CMDLINE},
+        {"cpus", required_argument, NULL, OPT_CPUS},
+        {"memory", required_argument, NULL, OPT_MEMORY},
+        {"disk", required_argument, NULL, OPT_DISK},
+        {"rng", no_argument, NULL, OPT_RNG},
+        {"serial", no_argument, NULL, OPT_SERIAL},
+        {"console", no_argument, NULL, OPT_CONSOLE},
+        {"transport", required_argument, NULL, OPT_TRANSPORT},
+        {"packed", no_argument, NULL, OPT_PACKED},
+        {"notify", required_argument, NULL, OPT_NOTIFY},
+        {"no-msix", no_argument, NULL, OPT_NO_MSIX},
+        {"acpi", required_argument, NULL, OPT_ACPI},
+        {"hugepages", no_argument, NULL, OPT_HUGEPAGES},
+        {"memfd", no_argument, NULL, OPT_MEMFD},
+        {"engine", required_argument, NULL, OPT_ENGINE},
+        {"pin", required_argument, NULL, OPT_PIN},
+        {"json-stats", required_argument, NULL, OPT_JSON_STATS},
+        {"timeout", required_argument, NULL, OPT_TIMEOUT},
+        {"grace", required_argument, NULL, OPT_GRACE},
+        {"help", no_argument, NULL, OPT_HELP},
+        {0},
+};
+
+/* ---- One option ---- */
+
+static void take_switch(struct run_options *o, int option)
+{
+	switch (option) {
+	case OPT_RNG:
+		o->rng = true;
+		break;
+	case OPT_SERIAL:
+		o->console = false;
+		break;
+	case OPT_CONSOLE:
+		o->console = true;
+		break;
+	case OPT_PACKED:
+		o->packed = true;
+		break;
+	case OPT_NO_MSIX:
+		o->no_msix = true;
+		break;
+	case OPT_HUGEPAGES:
+		o->hugepages = true;
+		break;
+	case OPT_MEMFD:
+		o->memfd = true;
+		break;
+	default:
+		o->help = true;
+		break;
+	}
+}
+
+static int take_choice(struct run_options *o, int option, const char *text)
+{
+	uint32_t off = false;
+
+	switch (option) {
+	case OPT_TRANSPORT:
+		return value_choice("--transport", text, transports, &o->transport);
+	case OPT_NOTIFY:
+		return value_choice("--notify", text, notifies, &o->notify);
+	case OPT_ENGINE:
+		return value_choice("--engine", text, engines, &o->engine);
+	default:
+		if (value_choice("--acpi", text, acpis, &off))
+			return -1;
+		o->no_acpi = off;
+		return 0;
+	}
+}
+
+static int take_disk(struct run_options *o, const char *text)
+{
+	if (o->disk_count == RUN_MAX_DISKS)
+		return complain("--disk %s: at most %u disks", text, RUN_MAX_DISKS);
+	o->disk_texts[o->disk_count++] = text;
+	return 0;
+}
+
+static int take_json(struct run_options *o, const char *text)
+{
+	o->json = text;
+	if (json_available("--json-stats"))
+		return -1;
+	return strcmp(text, "-") ? value_writable("--json-stats", text) : 0;
+}
+
+static int take(struct run_options *o, int option, const char *text)
+{
+	switch (option) {
+	case OPT_KERNEL:
+		o->kernel = text;
+		return 0;
+	case OPT_INITRD:
+		o->initrd = text;
+		return 0;
+	case OPT_CMDLINE:
+		o->cmdline = text;
+		return 0;
+	case OPT_CPUS:
+		return value_number32("--cpus", text, 1, RUN_MAX_CPUS, &o->cpus);
+	case OPT_MEMORY:
+		return value_size("--memory", text, &o->memory);
+	case OPT_DISK:
+		return take_disk(o, text);
+	case OPT_TRANSPORT:
+	case OPT_NOTIFY:
+	case OPT_ENGINE:
+	case OPT_ACPI:
+		return take_choice(o, option, text);
+	case OPT_PIN:
+		return pins_parse(o, text);
+	case OPT_JSON_STATS:
+		return take_json(o, text);
+	case OPT_TIMEOUT:
+		return value_number32("--timeout", text, 1, 1u << 24, &o->timeout);
+	case OPT_GRACE:
+		return value_number32("--grace", text, 0, 3600, &o->grace);
+	default:
+		take_switch(o, option);
+		return 0;
+	}
+}
+
+/* ---- All of them together ---- */
+
+static int check_memory(const struct run_options *o)
+{
+	unsigned long long bytes = o->memory, page = o->hugepages ? 2u << 20 : VDB_PAGE_SIZE;
+
+	if (bytes < LAYOUT_MEMORY_MIN)
+		return complain("--memory %llu: at least %u MiB; K, M, G may follow a number", bytes,
+		                LAYOUT_MEMORY_MIN >> 20);
+	if (bytes > LAYOUT_MEMORY_MAX)
+		return complain("--memory %llu: at most %llu GiB", bytes, LAYOUT_MEMORY_MAX >> 30);
+	if (bytes % page)
+		return complain("--memory %llu: must be a multiple of the page size, %llu", bytes, page);
+	return 0;
+}
+
+static int check_pins(const struct run_options *o)
+{
+	for (uint32_t i = o->cpus; i < RUN_MAX_CPUS; i++)
+		if (o->pins[i] >= 0)
+			return complain("--pin vcpu%u: there is no such vCPU; --cpus is %u", i, o->cpus);
+	return 0;
+}
+
+static int check_transport(const struct run_options *o)
+{
+	if (o->transport == TRANSPORT_PCI)
+		return 0;
+	if (o->notify != VDB_NOTIFY_AUTO)
+		return complain("--notify is for --transport pci; mmio has one way only");
+	return o->no_msix ? complain("--no-msix is for --transport pci; mmio has no MSI-X") : 0;
+}
+
+static int check_disks(struct run_options *o)
+{
+	for (uint32_t i = 0; i < o->disk_count; i++) {
+		if (disk_parse(&o->disks[i], o->disk_texts[i], i, o->packed))
+			return -1;
+		for (uint32_t j = 0; j < i; j++)
+			if (!strcmp(o->disks[i].id, o->disks[j].id))
+				return complain("--disk %s: another disk has the id %s; choose one by id=",
+				                o->disk_texts[i], o->disks[i].id);
+	}
+	return 0;
+}
+
+static int check(struct run_options *o)
+{
+	if (o->help)
+		return 0;
+	if (!o->kernel)
+		return complain(
+		        "--kernel is missing: a bzImage or vmlinux, such as /boot/vmlinuz-$(uname -r)");
+	return check_memory(o) || check_pins(o) || check_transport(o) || check_disks(o) ? -1 : 0;
+}
+
+int run_options_parse(struct run_options *options, int argc, char **argv)
+{
+	int option;
+
+	*options = (struct run_options){
+	        .cmdline = "", .cpus = 1, .memory = 256u << 20, .pin_loop = -1, .grace = 10};
+	for (uint32_t i = 0; i < RUN_MAX_CPUS; i++)
+		options->pins[i] = -1;
+	opterr = 0;
+	optind = 1;
+	while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+		if (option == ':')
+			return complain("%s needs a value; see `tinyvmm run --help`", argv[optind - 1]);
+		if (option == '?')
+			return complain("no option %s; see `tinyvmm run --help`", argv[optind - 1]);
+		if (take(options, option, optarg))
+			return -1;
+	}
+	if (optind < argc)
+		return complain("`%s` is not an option; see `tinyvmm run --help`", argv[optind]);
+	return check(options);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the user asks of `tinyvmm run`. */
+#ifndef TINYVMM_RUN_OPTIONS_H
+#define TINYVMM_RUN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "disk.h"
+
+#define RUN_MAX_CPUS 254u
+#define RUN_MAX_DISKS 26u
+
+enum transport {
+	TRANSPORT_PCI,
+	TRANSPORT_MMIO,
+};
+
+struct run_options {
+	const char *kernel;
+	const char *initrd;  /* NULL: none */
+	const char *cmdline; /* "" */
+	uint32_t cpus;
+	uint64_t memory;
+	bool hugepages;
+	bool memfd;
+	const char *disk_texts[RUN_MAX_DISKS];
+	struct disk disks[RUN_MAX_DISKS];
+	uint32_t disk_count;
+	bool packed;
+	uint32_t transport; /* enum transport */
+	uint32_t notify;    /* VDB_NOTIFY_* */
+	bool no_msix;
+	bool rng;
+	bool console; /* the terminal is hvc0, else ttyS0 */
+	bool no_acpi;
+	uint32_t engine;        /* VDB_ENGINE_* */
+	int pins[RUN_MAX_CPUS]; /* host CPU of each vCPU, -1 = any */
+	int pin_loop;           /* the same of the loop */
+	const char *json;       /* NULL = none */
+	uint32_t timeout;       /* seconds; 0 = none */
+	uint32_t grace;         /* seconds */
+	bool help;
+};
+
+/* 0, or -1 after a complaint. */
+int run_options_parse(struct run_options *options, int argc, char **argv);
+
+/* The text of --help. */
+void run_options_help(void);
+
+#endif
