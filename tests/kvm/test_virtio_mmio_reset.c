@@ -31,6 +31,11 @@ static void teardown(void)
 	mmio_machine_close(&m);
 }
 
+static uint32_t seen(const uint32_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
 static struct echo_params *prepare(uint32_t mode, uint32_t rounds)
 {
 	struct echo_params *params = mmio_machine_params(&m);
@@ -67,8 +72,8 @@ START_TEST(five_hundred_resets_in_flight)
 	ck_assert_int_eq(leak_fds(), fds);
 	ck_assert_uint_ge(info().resets, 1000);
 	ck_assert_uint_eq(info().broken, 0);
-	ck_assert_uint_eq(m.echo.started, m.echo.served);
-	ck_assert_uint_ge(m.echo.served, 500);
+	ck_assert_uint_eq(seen(&m.echo.started), seen(&m.echo.served));
+	ck_assert_uint_ge(seen(&m.echo.served), 500);
 }
 END_TEST
 
@@ -79,7 +84,7 @@ START_TEST(one_queue_is_reset_while_the_other_goes_on)
 	mmio_machine_run(&m);
 	ck_assert_uint_eq(info().resets, 1);
 	ck_assert_uint_eq(info().broken, 0);
-	ck_assert_uint_eq(m.echo.started, m.echo.served);
+	ck_assert_uint_eq(seen(&m.echo.started), seen(&m.echo.served));
 }
 END_TEST
 
@@ -124,11 +129,11 @@ START_TEST(a_pause_is_taken_while_waiting)
 	wait_for32(&paused, 1);
 	ck_assert_int_eq(vdb_loop_call(m.loop, nothing, NULL), 4711);
 	virtio_echo_release(&m.echo, m.loop);
-	ck_assert_uint_eq(m.f.reports, 0);
+	ck_assert_uint_eq(seen(&m.f.reports), 0);
 	must(vdb_vm_resume(m.f.vm));
 	wait_for32(&m.f.reports, 1);
 	ck_assert_uint_eq(m.f.report[0], ECHO_OK);
-	ck_assert_uint_eq(m.echo.started, m.echo.served);
+	ck_assert_uint_eq(seen(&m.echo.started), seen(&m.echo.served));
 }
 END_TEST
 
@@ -137,7 +142,7 @@ START_TEST(a_kick_does_not_end_the_wait)
 	start_and_wait();
 	for (int i = 0; i < 100; i++)
 		vdb_vcpu_kick(m.f.vcpu[0]);
-	ck_assert_uint_eq(m.f.reports, 0);
+	ck_assert_uint_eq(seen(&m.f.reports), 0);
 	virtio_echo_release(&m.echo, m.loop);
 	wait_for32(&m.f.reports, 1);
 	ck_assert_uint_eq(m.f.report[0], ECHO_OK);
@@ -151,8 +156,8 @@ START_TEST(a_stop_gets_it_out)
 	start_and_wait();
 	must(vdb_vm_stop(m.f.vm, count_done, &stopped));
 	wait_for32(&stopped, 1);
-	ck_assert_uint_eq(m.f.reports, 0);
-	ck_assert_uint_lt(m.echo.served, m.echo.started);
+	ck_assert_uint_eq(seen(&m.f.reports), 0);
+	ck_assert_uint_lt(seen(&m.echo.served), seen(&m.echo.started));
 	virtio_echo_release(&m.echo, m.loop);
 }
 END_TEST

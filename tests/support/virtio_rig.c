@@ -156,6 +156,11 @@ static void make_device(struct virtio_rig *rig, const struct vdb_virtio_config *
 	must(vdb_virtio_create(&ops, rig, &config, &rig->device));
 }
 
+void virtio_rig_renew(struct virtio_rig *rig, const struct vdb_virtio_config *config)
+{
+	make_device(rig, config);
+}
+
 /* ---- The transport ---- */
 
 static void queue_interrupt(void *arg, uint32_t queue)

@@ -62,6 +62,8 @@ void virtio_rig_attach(struct virtio_rig *rig);
 void virtio_rig_unplug(struct virtio_rig *rig);
 /* The same with all the rest, and checks that all is gone. */
 void virtio_rig_close(struct virtio_rig *rig);
+/* Makes another device in the place of the first, which is the caller's now. */
+void virtio_rig_renew(struct virtio_rig *rig, const struct vdb_virtio_config *config);
 /* Joins and destroys the loop. */
 void virtio_rig_end_loop(struct virtio_rig *rig);
 
