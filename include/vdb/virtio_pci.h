@@ -17,7 +17,9 @@ extern "C" {
 struct vdb_virtio_pci;
 
 enum {
-	VDB_NOTIFY_AUTO = 0, /* ports too where this host's processor makes them the faster way */
+	/* Ports too where they are the faster bell: on AMD's and Hygon's processors, with at most 32 queues.
+	 * Elsewhere KVM finds a bell of any width by its address as fast as a port. */
+	VDB_NOTIFY_AUTO = 0,
 	VDB_NOTIFY_MMIO = 1, /* pages only */
 	VDB_NOTIFY_PIO = 2,  /* ports first, pages too */
 };
