@@ -22,9 +22,9 @@ struct vdb_cpuid_override {
 	uint32_t or_mask[4];
 };
 
-/* The policy of this VM, for vCPUs created afterwards: all that KVM supports,
- * with APIC ids and the hypervisor bit as they must be, then the overrides in
- * order; replaces an earlier policy. What KVM refuses is refused by vdb_vcpu_create().
+/* The policy of this VM, for vCPUs created afterwards: all that KVM supports, with APIC ids, the
+ * hypervisor bit and (with KVM's local APIC) the TSC deadline timer as they must be, then the overrides
+ * in order; replaces an earlier policy. What KVM refuses is refused by vdb_vcpu_create().
  * -EBUSY: a vCPU exists. Control thread. */
 VDB_MUST_CHECK int vdb_cpuid_set(struct vdb_vm *vm, const struct vdb_cpuid_override *overrides,
                                  uint32_t count);

@@ -14,7 +14,8 @@
 #define MAX_CORES 4096u
 
 #define LEAF_FEATURES 1u
-#define HYPERVISOR_BIT (1u << 31) /* of leaf 1's ecx */
+#define HYPERVISOR_BIT (1u << 31)   /* of leaf 1's ecx */
+#define TSC_DEADLINE_BIT (1u << 24) /* the same */
 #define LEAF_TOPOLOGY 0xbu
 #define LEAF_TOPOLOGY2 0x1fu
 #define LEAF_AMD_TOPOLOGY 0x8000001eu
@@ -97,6 +98,21 @@ static int apply_override(struct kvm_cpuid2 *table, const struct vdb_cpuid_overr
 	return found ? 0 : add_entry(table, override);
 }
 
+/* KVM leaves it to us, who know whether there is a local APIC of its. A guest that has this timer need not
+ * measure the APIC's clock. */
+static void set_deadline_timer(struct vdb_vm *vm, struct kvm_cpuid2 *table)
+{
+	bool there = vm->config.irqchip != VDB_IRQCHIP_NONE &&
+	             ioctl(vm->kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+
+	for (uint32_t i = 0; i < table->nent; i++) {
+		struct kvm_cpuid_entry2 *entry = &table->entries[i];
+
+		if (entry->function == LEAF_FEATURES)
+			entry->ecx = there ? entry->ecx | TSC_DEADLINE_BIT : entry->ecx & ~TSC_DEADLINE_BIT;
+	}
+}
+
 /* All that KVM supports, then the policy, as processor `id` sees it. */
 static int build(struct vdb_vm *vm, uint32_t id, struct kvm_cpuid2 *table)
 {
@@ -106,6 +122,7 @@ static int build(struct vdb_vm *vm, uint32_t id, struct kvm_cpuid2 *table)
 		return vdb__fail_sys(errno, "cpuid: KVM_GET_SUPPORTED_CPUID");
 	for (uint32_t i = 0; i < table->nent; i++)
 		set_apic_id(&table->entries[i], id);
+	set_deadline_timer(vm, table);
 	if (vm->policy.cores)
 		vdb__topology_set(table, MAX_ENTRIES, vm->policy.cores, id);
 	for (uint32_t i = 0; i < vm->policy.count && !err; i++)

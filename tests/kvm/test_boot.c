@@ -6,6 +6,7 @@
 #include "kernels.h"
 #include "kvm_fixture.h"
 
+#define TABLES 0xe0000u /* of ACPI, the RSDP first */
 #define CMDLINE "vdb0 is the word"
 #define INITRD "rd00, and more"
 
@@ -27,6 +28,17 @@ static void teardown(void)
 	kernel_remove(kernel_path);
 }
 
+/* What the guest is made of, where it is told that no RAM is. */
+static void tell(void)
+{
+	const struct vdb_machine machine = {
+	        .size = sizeof(machine), .cpus = f.vcpus, .serial_gsi = 4, .serial_port = 0x3f8};
+	unsigned char tables[0x4000];
+	int64_t len = must(vdb_acpi_build(&machine, TABLES, tables, sizeof(tables)));
+
+	must(vdb_mem_write(f.mem, TABLES, tables, (uint64_t)len));
+}
+
 static void boot(uint32_t protocol)
 {
 	const struct vdb_boot_config config = {
@@ -35,13 +47,19 @@ static void boot(uint32_t protocol)
 	        .kernel = kernel_path,
 	        .initrd = initrd_path,
 	        .cmdline = CMDLINE,
-	        .rsdp = 0xe0000,
+	        .rsdp = TABLES,
 	};
 
-	kernel_write(&kernel, kernel_path);
 	must(vdb_boot_load(f.mem, &config, &info));
-	must(vdb_boot_start(f.vcpu[0], &info));
-	must(vdb_boot_start(f.vcpu[1], &info));
+	for (uint32_t i = 0; i < f.vcpus; i++)
+		must(vdb_boot_start(f.vcpu[i], &info));
+}
+
+static void run(uint32_t protocol)
+{
+	kernel_write(&kernel, kernel_path);
+	tell();
+	boot(protocol);
 	kvm_fixture_run(&f, 0);
 }
 
@@ -61,7 +79,7 @@ GUEST(pvh, "	.code32\n"
            "	mov 24(%ebx), %ecx; mov (%ecx), %eax; out %eax, $0x10\n"
            "	mov 16(%ebx), %ecx; mov (%ecx), %edx; mov (%edx), %eax; out %eax, $0x10\n"
            "	mov 8(%ecx), %eax; out %eax, $0x10\n"
-           "	mov 32(%ebx), %eax; out %eax, $0x10\n"
+           "	mov 32(%ebx), %ecx; mov (%ecx), %eax; out %eax, $0x10\n"
            "	mov 48(%ebx), %eax; out %eax, $0x10\n"
            "	mov %cr0, %eax; out %eax, $0x10\n"
            "	ud2\n"
@@ -77,7 +95,7 @@ static void check_pvh(void)
 	ck_assert_uint_eq(f.report[3], word(CMDLINE));
 	ck_assert_uint_eq(f.report[4], word(INITRD));
 	ck_assert_uint_eq(f.report[5], sizeof(INITRD));
-	ck_assert_uint_eq(f.report[6], 0xe0000);
+	ck_assert_uint_eq(f.report[6], word("RSD "));
 	ck_assert_uint_eq(f.report[7], 3);
 	ck_assert_uint_eq(f.report[8] & 0x80000001u, 1); /* protected, not paged */
 }
@@ -85,7 +103,7 @@ static void check_pvh(void)
 START_TEST(an_elf_file_starts_by_pvh)
 {
 	kernel_elf(&kernel, guest_pvh, (size_t)(guest_pvh_end - guest_pvh));
-	boot(VDB_BOOT_AUTO);
+	run(VDB_BOOT_AUTO);
 	check_pvh();
 }
 END_TEST
@@ -93,7 +111,7 @@ END_TEST
 START_TEST(so_does_one_of_32_bits)
 {
 	kernel_elf32(&kernel, guest_pvh, (size_t)(guest_pvh_end - guest_pvh));
-	boot(VDB_BOOT_PVH);
+	run(VDB_BOOT_PVH);
 	check_pvh();
 }
 END_TEST
@@ -105,7 +123,7 @@ GUEST(zero_page, "	mov %esi, %eax; out %eax, $0x10\n"
                  "	mov 0x228(%rsi), %ecx; mov (%rcx), %eax; out %eax, $0x10\n"
                  "	mov 0x218(%rsi), %ecx; mov (%rcx), %eax; out %eax, $0x10\n"
                  "	mov 0x21c(%rsi), %eax; out %eax, $0x10\n"
-                 "	mov 0x70(%rsi), %eax; out %eax, $0x10\n"
+                 "	mov 0x70(%rsi), %rcx; mov (%rcx), %eax; out %eax, $0x10\n"
                  "	movzbl 0x1e8(%rsi), %eax; out %eax, $0x10\n"
                  "	mov %cs, %eax; out %eax, $0x10\n"
                  "	mov %ss, %eax; out %eax, $0x10\n"
@@ -122,7 +140,7 @@ static void check_zero_page(void)
 	ck_assert_uint_eq(f.report[3], word(CMDLINE));
 	ck_assert_uint_eq(f.report[4], word(INITRD));
 	ck_assert_uint_eq(f.report[5], sizeof(INITRD));
-	ck_assert_uint_eq(f.report[6], 0xe0000);
+	ck_assert_uint_eq(f.report[6], word("RSD "));
 	ck_assert_uint_eq(f.report[7], 3);
 	ck_assert_uint_eq(f.report[8], 0x10);
 	ck_assert_uint_eq(f.report[9], 0x18);
@@ -132,7 +150,7 @@ static void check_zero_page(void)
 START_TEST(a_bzimage_starts_in_64_bits)
 {
 	kernel_bzimage(&kernel, guest_zero_page, (size_t)(guest_zero_page_end - guest_zero_page));
-	boot(VDB_BOOT_AUTO);
+	run(VDB_BOOT_AUTO);
 	check_zero_page();
 }
 END_TEST
@@ -140,7 +158,7 @@ END_TEST
 START_TEST(so_does_an_elf_file_when_told)
 {
 	kernel_elf(&kernel, guest_zero_page, (size_t)(guest_zero_page_end - guest_zero_page));
-	boot(VDB_BOOT_LINUX);
+	run(VDB_BOOT_LINUX);
 	check_zero_page();
 }
 END_TEST
@@ -151,7 +169,7 @@ START_TEST(other_processors_wait)
 	struct vdb_x86_regs regs;
 
 	kernel_elf(&kernel, guest_pvh, (size_t)(guest_pvh_end - guest_pvh));
-	boot(VDB_BOOT_AUTO);
+	run(VDB_BOOT_AUTO);
 	must(vdb_x86_get_regs(f.vcpu[1], &regs));
 	ck_assert_uint_eq(regs.rip, 0xfff0);
 }
@@ -163,7 +181,7 @@ GUEST(mtrr, "	mov $0x2ff, %ecx; rdmsr; out %eax, $0x10\n"
 START_TEST(memory_is_write_back)
 {
 	kernel_bzimage(&kernel, guest_mtrr, (size_t)(guest_mtrr_end - guest_mtrr));
-	boot(VDB_BOOT_AUTO);
+	run(VDB_BOOT_AUTO);
 	ck_assert_uint_eq(f.reports, 1);
 	ck_assert_uint_eq(f.report[0], 0x806);
 }

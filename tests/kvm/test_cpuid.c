@@ -92,6 +92,21 @@ START_TEST(each_vcpu_has_its_apic_id_and_knows_it_is_a_guest)
 }
 END_TEST
 
+/* Only where the local APIC is KVM's. */
+START_TEST(the_deadline_timer_comes_with_the_apic)
+{
+	const struct vdb_vm_config config = {.size = sizeof(config), .irqchip = VDB_IRQCHIP_NONE};
+	uint32_t regs[4];
+
+	must(vdb_cpuid_get(f.vm, 1, 0, regs));
+	ck_assert_uint_eq(regs[2] >> 24 & 1, 1);
+	kvm_fixture_end(&f);
+	kvm_fixture_make(&f, &config, 0);
+	must(vdb_cpuid_get(f.vm, 1, 0, regs));
+	ck_assert_uint_eq(regs[2] >> 24 & 1, 0);
+}
+END_TEST
+
 START_TEST(a_later_policy_replaces_the_earlier_one)
 {
 	const struct vdb_cpuid_override override = {.leaf = LEAF, .or_mask = {1}};
@@ -153,6 +168,7 @@ int main(void)
 	        a_later_policy_replaces_the_earlier_one,
 	        too_many_entries_are_refused,
 	        the_topology_is_one_package,
+	        the_deadline_timer_comes_with_the_apic,
 	        NULL,
 	};
 
