@@ -2,6 +2,7 @@
 #include "virtio_rig.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -54,7 +55,8 @@ static struct vdb_backend *backend_of(void *ctx, uint32_t index)
 {
 	struct virtio_rig *rig = ctx;
 
-	ck_assert_uint_lt(index, VRIG_QUEUES);
+	if (index >= VRIG_QUEUES)
+		abort(); /* Check's own asserts call malloc(), which tests make fail */
 	return rig->echo.backend;
 }
 
@@ -121,7 +123,8 @@ static void on_broken(void *arg, uint32_t queue, uint32_t reason)
 {
 	struct virtio_rig *rig = arg;
 
-	ck_assert_uint_lt(queue, VRIG_QUEUES);
+	if (queue >= VRIG_QUEUES)
+		abort();
 	__atomic_store_n(&rig->reason, reason, __ATOMIC_RELEASE);
 	count(&rig->breaks);
 }
