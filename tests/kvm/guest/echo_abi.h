@@ -21,7 +21,6 @@ enum {
 	ECHO_IRQ = 1,          /* by interrupt, `gsi` through the IOAPIC; start in kernel mode */
 	ECHO_RESETS = 2,       /* `rounds` lives that end with requests in flight */
 	ECHO_QUEUE_RESETS = 3, /* the same with RING_RESET of queue 0, while queue 1 goes on */
-	ECHO_SWEEP = 4,        /* every register, wrong widths and values, between lives */
 };
 
 struct echo_params {
@@ -50,7 +49,6 @@ enum {
 	ECHO_WRONG = 3,     /* what came back */
 	ECHO_TOUCHED = 4,   /* see `touched` */
 	ECHO_NO_ROOM = 5,   /* a chain did not fit */
-	ECHO_REGISTERS = 6, /* the sweep found a wrong value */
 };
 
 #endif
