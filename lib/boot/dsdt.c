@@ -156,19 +156,6 @@ static void put_rtc(struct vdb__bytes *b)
 	vdb__aml_close(b, device);
 }
 
-static void put_i8042(struct vdb__bytes *b)
-{
-	size_t device = vdb__aml_device(b, "KBD_"), crs;
-
-	put_id(b, "PNP0303", 0);
-	crs = open_crs(b);
-	vdb__aml_io(b, 0x60, 1);
-	vdb__aml_io(b, 0x64, 1);
-	vdb__aml_irq(b, 1);
-	vdb__aml_resources_close(b, crs);
-	vdb__aml_close(b, device);
-}
-
 static void put_pvpanic(struct vdb__bytes *b)
 {
 	size_t device = vdb__aml_device(b, "PEVT"), crs;
@@ -180,14 +167,13 @@ static void put_pvpanic(struct vdb__bytes *b)
 	vdb__aml_close(b, device);
 }
 
+/* The i8042 is told of by the FADT alone: neither a keyboard nor a mouse is behind it. */
 static void put_platform(struct vdb__bytes *b, const struct vdb_machine *machine)
 {
 	if (machine->serial_gsi)
 		put_serial(b, machine);
 	if (machine->platform_parts & VDB_PLATFORM_RTC)
 		put_rtc(b);
-	if (machine->platform_parts & VDB_PLATFORM_I8042)
-		put_i8042(b);
 	if (machine->platform_parts & VDB_PLATFORM_PVPANIC)
 		put_pvpanic(b);
 }
