@@ -6,7 +6,9 @@
 /* Resets over mmio with requests in flight: nothing is written late, nothing is left behind, and the vCPU
  * that waits for one can be paused, stopped and destroyed (HOSTILE G11, G13, G14). */
 #include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "guest/echo_abi.h"
@@ -98,6 +100,43 @@ static bool is_resetting(void)
 	return resetting;
 }
 
+/* Rings both queues for ever; rdi = QueueNotify. */
+GUEST(hammer, "1: movl $0, (%rdi)\n movl $1, (%rdi)\n movw $0, (%rdi)\n movl $7, (%rdi)\n jmp 1b");
+
+#define HAMMER 0x3f0000u
+
+static void start_hammer(void)
+{
+	struct vdb_x86_start start = {.size = sizeof(start),
+	                              .entry = HAMMER,
+	                              .stack = HAMMER + 0x8000,
+	                              .arg = {MACHINE_MMIO + VIRTIO_MMIO_QUEUE_NOTIFY},
+	                              .tables = GUEST_TABLES};
+
+	memcpy(m.f.ram + HAMMER, guest_hammer, (size_t)(guest_hammer_end - guest_hammer));
+	must(vdb_x86_start64(m.f.vcpu[1], &start));
+	must(vdb_vcpu_start(m.f.vcpu[1], -1, NULL));
+}
+
+START_TEST(resets_race_with_kicks_of_another_vcpu)
+{
+	uint32_t stopped = 0;
+	int fds;
+
+	m.echo.late_us = 100;
+	prepare(ECHO_RESETS, 5);
+	mmio_machine_run(&m);
+	fds = leak_fds();
+	prepare(ECHO_RESETS, 100)->spin = 0;
+	start_hammer();
+	mmio_machine_run(&m);
+	ck_assert_int_eq(leak_fds(), fds);
+	ck_assert_uint_eq(info().broken, 0);
+	must(vdb_vm_stop(m.f.vm, count_done, &stopped));
+	wait_for32(&stopped, 1);
+}
+END_TEST
+
 /* One life whose requests are kept: the vCPU comes to its reset, and waits. */
 static void start_and_wait(void)
 {
@@ -184,6 +223,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, five_hundred_resets_in_flight);
 	tcase_add_test(tc, one_queue_is_reset_while_the_other_goes_on);
+	tcase_add_test(tc, resets_race_with_kicks_of_another_vcpu);
 	tcase_add_test(tc, a_pause_is_taken_while_waiting);
 	tcase_add_test(tc, a_kick_does_not_end_the_wait);
 	tcase_add_test(tc, a_stop_gets_it_out);

@@ -13,7 +13,7 @@ void mmio_machine_open(struct mmio_machine *m, uint32_t queues)
 	        .size = sizeof(config), .gsi = MACHINE_GSI, .base = MACHINE_MMIO};
 
 	memset(m, 0, sizeof(*m));
-	kvm_fixture_make(&m->f, NULL, 1);
+	kvm_fixture_make(&m->f, NULL, 2);
 	must(vdb_loop_create(&loop, &m->loop));
 	must(vdb_loop_start(m->loop, -1, NULL));
 	virtio_echo_open(&m->echo);

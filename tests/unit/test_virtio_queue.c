@@ -215,6 +215,25 @@ START_TEST(each_life_has_another_layout)
 }
 END_TEST
 
+static const uint64_t in_order[] = {0, VRIG_BIT(VIRTIO_F_RING_PACKED)};
+
+/* The rig's driver checks the order. */
+START_TEST(used_in_order)
+{
+	struct virtio_rig other;
+
+	virtio_rig_open(&other, &(struct vdb_virtio_config){.flags = VDB_VIRTIO_IN_ORDER});
+	virtio_rig_up(&other, VRIG_BIT(VIRTIO_F_IN_ORDER) | in_order[_i], 1);
+	for (uint64_t i = 0; i < 100; i += 4) {
+		for (uint64_t n = 0; n < 4; n++)
+			virtio_rig_send(&other, 0, i + n);
+		for (uint64_t n = 0; n < 4; n++)
+			virtio_rig_receive(&other, 0, i + n);
+	}
+	virtio_rig_close(&other);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("queue");
@@ -228,6 +247,7 @@ int main(void)
 	tcase_add_test(tc, a_kick_before_driver_ok_serves_nothing);
 	tcase_add_test(tc, a_kick_after_failed_serves_nothing);
 	tcase_add_test(tc, enabled_after_driver_ok);
+	tcase_add_loop_test(tc, used_in_order, 0, 2);
 	tcase_add_test(tc, each_life_has_another_layout);
 	return test_run("virtio_queue", tc);
 }

@@ -45,10 +45,10 @@ struct echo_params {
 enum {
 	ECHO_OK = 0x600d,
 	ECHO_NOT_FOUND = 1,
-	ECHO_REFUSED = 2,   /* features, queue or DRIVER_OK */
-	ECHO_WRONG = 3,     /* what came back */
-	ECHO_TOUCHED = 4,   /* see `touched` */
-	ECHO_NO_ROOM = 5,   /* a chain did not fit */
+	ECHO_REFUSED = 2, /* features, queue or DRIVER_OK */
+	ECHO_WRONG = 3,   /* what came back */
+	ECHO_TOUCHED = 4, /* see `touched` */
+	ECHO_NO_ROOM = 5, /* a chain did not fit */
 };
 
 #endif
