@@ -32,7 +32,7 @@ struct vdb_virtio;
 struct vdb_virtio_ops {
 	uint32_t size;
 	uint32_t device_id; /* virtio 1.2, 5: 2 = block, 3 = console, 4 = entropy, ... */
-	const char *name;
+	const char *name;   /* not copied */
 	/* Config space: [offset, +len) is inside config_len, len 1, 2, 4 or 8. NULL read: zeroes.
 	 * Little-endian bytes. */
 	void (*config_read)(void *ctx, uint32_t offset, void *data, uint32_t len);
