@@ -136,6 +136,18 @@ START_TEST(g55_chain_into_what_is_in_flight)
 }
 END_TEST
 
+/* With an id that is free. */
+START_TEST(g55_chain_longer_than_what_is_free)
+{
+	good(0, 0, true);
+	ck_assert(virtq_pair_pop(&p));
+	virtq_pair_packed(&p, 0, PAIR_DATA, 64, 2, WRITE, false);
+	for (uint32_t i = 1; i < N; i++)
+		virtq_pair_packed(&p, i, PAIR_DATA, 64, 1, NEXT, true);
+	breaks();
+}
+END_TEST
+
 START_TEST(g55_a_chain_of_the_whole_ring)
 {
 	for (int lap = 0; lap < 4; lap++) {
@@ -344,6 +356,7 @@ int main(void)
 	tcase_add_test(tc, g54_id_twice_in_flight);
 	tcase_add_test(tc, g54_the_last_id_counts);
 	tcase_add_test(tc, g55_chain_into_what_is_in_flight);
+	tcase_add_test(tc, g55_chain_longer_than_what_is_free);
 	tcase_add_test(tc, g55_a_chain_of_the_whole_ring);
 	tcase_add_loop_test(tc, g55_rings_of_every_size, 1, 20);
 	tcase_add_test(tc, g56_only_write_counts_inside);

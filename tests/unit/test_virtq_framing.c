@@ -36,12 +36,24 @@ static void cut_status(struct vdb__chain *chain, struct vdb__frame *frame)
 	chain->writable--;
 }
 
+/* The sums are those of what is there. */
+static void check_sums(const struct vdb__chain *chain)
+{
+	uint64_t readable = 0, writable = 0;
+
+	for (uint32_t i = 0; i < chain->nread + chain->nwrite; i++)
+		*(i < chain->nread ? &readable : &writable) += chain->segs[i].len;
+	ck_assert_uint_eq(chain->readable, readable);
+	ck_assert_uint_eq(chain->writable, writable);
+}
+
 static bool parse(void *ctx, struct vdb__view *view, struct vdb__chain *chain, struct vdb__elem *elem,
                   struct vdb__frame *frame)
 {
 	struct header header = {0};
 
 	ck_assert_ptr_eq(ctx, &finished);
+	check_sums(chain);
 	if (!chain->writable)
 		return false;
 	seen_pieces = chain->nread + chain->nwrite;
