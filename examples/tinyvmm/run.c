@@ -115,6 +115,22 @@ static int make_terminal(struct run *run)
 	return err ? complain("%s", vdb_errmsg()) : 0;
 }
 
+static int make_serial_log(struct run *run)
+{
+	struct vdb_chardev_config config = {.size = sizeof(config)};
+	int fd, err;
+
+	if (!run->options.serial_log)
+		return 0;
+	fd = open(run->options.serial_log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return complain("--serial-log %s: %s", run->options.serial_log, strerror(errno));
+	config.out_fd = fd;
+	err = vdb_chardev_create(run->loop, &config, &run->serial_log);
+	close(fd);
+	return err ? complain("--serial-log %s: %s", run->options.serial_log, vdb_errmsg()) : 0;
+}
+
 static int make_platform(struct run *run)
 {
 	struct vdb_platform_config config = {
@@ -122,7 +138,7 @@ static int make_platform(struct run *run)
 	struct vdb_serial_config serial = {.size = sizeof(serial),
 	                                   .gsi = LAYOUT_SERIAL_GSI,
 	                                   .port = LAYOUT_SERIAL_PORT,
-	                                   .chardev = run->options.console ? NULL : run->terminal};
+	                                   .chardev = run->options.console ? run->serial_log : run->terminal};
 
 	if (vdb_platform_create(run->vm, &config, &run->platform) ||
 	    vdb_serial_create(run->vm, &serial, &run->serial))
@@ -132,8 +148,9 @@ static int make_platform(struct run *run)
 
 static int set_up(struct run *run)
 {
-	static int (*const steps[])(struct run *) = {start_loop,    make_vm,        make_terminal,
-	                                             make_platform, devices_create, firmware_tables};
+	static int (*const steps[])(struct run *) = {start_loop,      make_vm,       make_terminal,
+	                                             make_serial_log, make_platform, devices_create,
+	                                             firmware_tables};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		if (steps[i](run))
@@ -193,14 +210,14 @@ static void destroy_vm(struct run *run)
 		wait_end(gone);
 }
 
-static void destroy_terminal(struct run *run)
+static void destroy_chardev(struct vdb_chardev *chardev)
 {
 	struct vdb_gate *gone;
 
-	if (!run->terminal)
+	if (!chardev)
 		return;
 	gone = wait_begin();
-	vdb_chardev_destroy(run->terminal, wait_done, gone);
+	vdb_chardev_destroy(chardev, wait_done, gone);
 	wait_end(gone);
 }
 
@@ -210,7 +227,8 @@ static void tear_down(struct run *run)
 	devices_destroy(run);
 	vdb_serial_destroy(run->serial);
 	vdb_platform_destroy(run->platform);
-	destroy_terminal(run);
+	destroy_chardev(run->serial_log);
+	destroy_chardev(run->terminal);
 	if (run->vm)
 		destroy_vm(run);
 	if ((run->loop_started && vdb_loop_join(run->loop)) || vdb_loop_destroy(run->loop))

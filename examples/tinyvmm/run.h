@@ -26,6 +26,7 @@ struct run {
 	struct vdb_vcpu *vcpus[RUN_MAX_CPUS];
 	struct escape escape;
 	struct vdb_chardev *terminal;
+	struct vdb_chardev *serial_log;
 	struct vdb_serial *serial;
 	struct vdb_platform *platform;
 	struct devices devices;

@@ -38,6 +38,7 @@ static const char help_text[] =
         "  --rng                a random number generator\n"
         "  --serial             the terminal is the serial port, ttyS0 (default)\n"
         "  --console            the terminal is a virtio console, hvc0\n"
+        "  --serial-log FILE    with --console: what the guest writes to its serial port goes there\n"
         "  --transport KIND     of virtio devices: pci or mmio (pci)\n"
         "  --packed             all virtio devices offer packed rings too\n"
         "  --notify KIND        pci: auto, mmio or pio: how the guest rings (auto)\n"
@@ -79,6 +80,7 @@ enum {
 	OPT_RNG,
 	OPT_SERIAL,
 	OPT_CONSOLE,
+	OPT_SERIAL_LOG,
 	OPT_TRANSPORT,
 	OPT_PACKED,
 	OPT_NOTIFY,
@@ -104,6 +106,7 @@ static const struct option table[] = {
         {"rng", no_argument, NULL, OPT_RNG},
         {"serial", no_argument, NULL, OPT_SERIAL},
         {"console", no_argument, NULL, OPT_CONSOLE},
+        {"serial-log", required_argument, NULL, OPT_SERIAL_LOG},
         {"transport", required_argument, NULL, OPT_TRANSPORT},
         {"packed", no_argument, NULL, OPT_PACKED},
         {"notify", required_argument, NULL, OPT_NOTIFY},
@@ -199,6 +202,9 @@ static int take(struct run_options *o, int option, const char *text)
 	case OPT_CMDLINE:
 		o->cmdline = text;
 		return 0;
+	case OPT_SERIAL_LOG:
+		o->serial_log = text;
+		return value_writable("--serial-log", text);
 	case OPT_CPUS:
 		return value_number32("--cpus", text, 1, RUN_MAX_CPUS, &o->cpus);
 	case OPT_MEMORY:
@@ -257,6 +263,13 @@ static int check_transport(const struct run_options *o)
 	return o->no_msix ? complain("--no-msix is for --transport pci; mmio has no MSI-X") : 0;
 }
 
+static int check_serial(const struct run_options *o)
+{
+	if (o->serial_log && !o->console)
+		return complain("--serial-log is for --console; the serial port is the terminal now");
+	return 0;
+}
+
 static int check_disks(struct run_options *o)
 {
 	for (uint32_t i = 0; i < o->disk_count; i++) {
@@ -277,7 +290,9 @@ static int check(struct run_options *o)
 	if (!o->kernel)
 		return complain(
 		        "--kernel is missing: a bzImage or vmlinux, such as /boot/vmlinuz-$(uname -r)");
-	return check_memory(o) || check_pins(o) || check_transport(o) || check_disks(o) ? -1 : 0;
+	return check_memory(o) || check_pins(o) || check_transport(o) || check_serial(o) || check_disks(o)
+	               ? -1
+	               : 0;
 }
 
 int run_options_parse(struct run_options *options, int argc, char **argv)

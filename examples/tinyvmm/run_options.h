@@ -32,7 +32,8 @@ struct run_options {
 	uint32_t notify;    /* VDB_NOTIFY_* */
 	bool no_msix;
 	bool rng;
-	bool console; /* the terminal is hvc0, else ttyS0 */
+	const char *serial_log; /* what the serial port gets goes to this file; NULL: nowhere else */
+	bool console;           /* the terminal is hvc0, else ttyS0 */
 	bool no_acpi;
 	uint32_t engine;        /* VDB_ENGINE_* */
 	int pins[RUN_MAX_CPUS]; /* host CPU of each vCPU, -1 = any */
