@@ -163,8 +163,6 @@ static int set_up(struct run *run)
 static int start(struct run *run)
 {
 	terminal_enter();
-	if (terminal_is_raw())
-		complain("Ctrl-A x quits, Ctrl-A h helps");
 	for (uint32_t i = 0; i < run->options.cpus; i++)
 		if (vdb_vcpu_start(run->vcpus[i], run->options.pins[i], NULL))
 			return complain("vcpu%u: %s", i, vdb_errmsg());

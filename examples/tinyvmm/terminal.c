@@ -8,6 +8,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "tinyvmm.h"
+
 #define CTRL_A 1
 
 /* Of the process, since a signal handler has nothing else to go by. */
@@ -65,6 +67,8 @@ void terminal_enter(void)
 	pthread_sigmask(SIG_UNBLOCK, &output, &mask);
 	terminal.raw = !tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	if (terminal.raw)
+		complain("Ctrl-A x quits, Ctrl-A h helps");
 }
 
 void terminal_leave(void)

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* If stdin is a terminal, makes it raw from now on. In the background this stops the process
- * like any other that wants the terminal, until it is brought to the foreground. */
+/* If stdin is a terminal, makes it raw from now on, and says how to get out. In the background this stops the
+ * process like any other that wants the terminal, until it is brought to the foreground. */
 void terminal_enter(void);
 
 /* As it was before. Safe in a signal handler. */

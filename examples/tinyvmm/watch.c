@@ -83,12 +83,11 @@ static void resize_disks(struct run *run)
 }
 
 /* The default action of a signal that is blocked, so that the terminal is the shell's
- * meanwhile. */
+ * meanwhile; SIGCONT follows. */
 static void suspend(void)
 {
 	terminal_leave();
 	kill(getpid(), SIGSTOP);
-	terminal_enter();
 }
 
 static void take_signal(struct run *run, int number, struct deadlines *deadlines)
