@@ -31,6 +31,11 @@ function(vdb_register name program labels timeout)
   if(ARGN)
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "${ARGN}")
   endif()
+  # tests/lab runs these once more, on the lab's KVM.
+  if(name MATCHES "^kvm/")
+    set_property(GLOBAL APPEND PROPERTY VDB_KVM_TESTS
+      "${name} $<TARGET_FILE:${program}> ${ARGN}")
+  endif()
 endfunction()
 
 function(vdb_add_test source label)
