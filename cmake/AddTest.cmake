@@ -33,8 +33,12 @@ function(vdb_register name program labels timeout)
   endif()
   # tests/lab runs these once more, on the lab's KVM.
   if(name MATCHES "^kvm/")
+    set(slow -)
+    if("slow" IN_LIST labels)
+      set(slow slow)
+    endif()
     set_property(GLOBAL APPEND PROPERTY VDB_KVM_TESTS
-      "${name} $<TARGET_FILE:${program}> ${ARGN}")
+      "${name} ${slow} $<TARGET_FILE:${program}> ${ARGN}")
   endif()
 endfunction()
 
