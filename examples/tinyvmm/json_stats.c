@@ -55,6 +55,9 @@ static struct json_object *queue(const struct vdb_lane_stats *stats, uint32_t in
 	put(to, "errors", stats->errors);
 	put(to, "bytes_read", stats->bytes_read);
 	put(to, "bytes_written", stats->bytes_written);
+	put(to, "flushes", stats->flushes);
+	put(to, "discards", stats->discards);
+	put(to, "zeroes", stats->zeroes);
 	put(to, "kicks", stats->kicks);
 	put(to, "visits", stats->visits);
 	put(to, "poll_hits", stats->poll_hits);
