@@ -249,7 +249,7 @@ VDB_EXPORT int vdb_x86_start64(struct vdb_vcpu *vcpu, const struct vdb_x86_start
 	        .rdi = own.arg[0],
 	        .rsi = own.arg[1],
 	        .rdx = own.arg[2],
-	        .rflags = start->flags & VDB_X86_KERNEL ? RFLAGS : RFLAGS | RFLAGS_IOPL,
+	        .rflags = own.flags & VDB_X86_KERNEL ? RFLAGS : RFLAGS | RFLAGS_IOPL,
 	};
 	err = write_tables(vcpu->vm, own.tables, false);
 	if (!err)
