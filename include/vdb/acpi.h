@@ -45,7 +45,8 @@ size_t vdb_mptable_bytes(const struct vdb_machine *machine);
  * Writes all tables into buf, as they will lie at `gpa` (16-byte aligned, below 4 GiB; 0xe0000 is a good
  * place, where vdb_boot_load() has the guest told that there is no RAM): the RSDP comes first. Without
  * VDB_PLATFORM_PM it is hardware-reduced ACPI. GSIs are IOAPIC pins, ISA interrupts the same ones, as KVM
- * routes them; mmio devices are edge-triggered. Returns the bytes used; -ENOSPC, -EINVAL.
+ * routes them; mmio devices are edge-triggered. Returns the bytes used; -ENOSPC; -EINVAL: also a GSI that is
+ * no pin, or the SCI's.
  */
 VDB_MUST_CHECK int64_t vdb_acpi_build(const struct vdb_machine *machine, vdb_gpa_t gpa, void *buf,
                                       size_t len);

@@ -162,17 +162,32 @@ static void put_all(struct vdb__tables *t)
 }
 
 /* The SCI is level-triggered, a device's interrupt is not: they cannot share a pin. */
+static int check_pin(const struct vdb_machine *machine, uint64_t at, uint32_t gsi)
+{
+	if (gsi >= VDB__IOAPIC_PINS)
+		return vdb__fail(EINVAL, "acpi: the device at %#llx has GSI %u; the IOAPIC has %u pins",
+		                 (unsigned long long)at, gsi, VDB__IOAPIC_PINS);
+	if (machine->platform_parts & VDB_PLATFORM_PM && gsi == VDB_PM_SCI)
+		return vdb__fail(EINVAL, "acpi: the device at %#llx has GSI %u, which is the SCI's",
+		                 (unsigned long long)at, gsi);
+	return 0;
+}
+
 static int check(const struct vdb_machine *machine, vdb_gpa_t gpa, size_t len)
 {
+	int err = 0;
+
 	if (gpa % 16 || gpa > UINT32_MAX || len > UINT32_MAX - gpa)
 		return vdb__fail(EINVAL, "acpi: %zu bytes at %#llx; a multiple of 16 below 4 GiB is wanted",
 		                 len, (unsigned long long)gpa);
-	for (uint32_t i = 0; i < machine->mmio_count; i++) {
-		if (machine->platform_parts & VDB_PLATFORM_PM && machine->mmio[i].gsi == VDB_PM_SCI)
-			return vdb__fail(EINVAL, "acpi: mmio device %u has GSI %u, which is the SCI's", i,
-			                 VDB_PM_SCI);
-	}
-	return 0;
+	if (machine->pci && machine->pci->intx_gsi > VDB__IOAPIC_PINS - 4)
+		return vdb__fail(EINVAL, "acpi: PCI's four GSIs begin at %u; the IOAPIC has %u pins",
+		                 machine->pci->intx_gsi, VDB__IOAPIC_PINS);
+	if (machine->serial_gsi)
+		err = check_pin(machine, machine->serial_port, machine->serial_gsi);
+	for (uint32_t i = 0; i < machine->mmio_count && !err; i++)
+		err = check_pin(machine, machine->mmio[i].base, machine->mmio[i].gsi);
+	return err;
 }
 
 VDB_EXPORT int64_t vdb_acpi_build(const struct vdb_machine *machine, vdb_gpa_t gpa, void *buf, size_t len)

@@ -179,9 +179,17 @@ START_TEST(nonsense_is_refused)
 	refused(&bad, GPA);
 	bad = good, bad.mmio = &mmio, bad.mmio_count = 1; /* the SCI's pin */
 	refused(&bad, GPA);
+	mmio.gsi = 24; /* no pin of the IOAPIC */
+	refused(&bad, GPA);
 	mmio.gsi = 5, mmio.base = UINT64_MAX - 5;
 	refused(&bad, GPA);
-	bad = good, bad.pci = &pci, pci.mem64 = UINT64_MAX - 5;
+	bad = good, bad.serial_gsi = 9; /* edge and level on one pin */
+	refused(&bad, GPA);
+	bad = good, bad.serial_gsi = 24;
+	refused(&bad, GPA);
+	bad = good, bad.pci = &pci, pci.intx_gsi = 21; /* the fourth has no pin */
+	refused(&bad, GPA);
+	pci.intx_gsi = 16, pci.mem64 = UINT64_MAX - 5;
 	refused(&bad, GPA);
 }
 END_TEST
