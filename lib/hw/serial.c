@@ -81,6 +81,7 @@ struct vdb_serial {
 	bool overrun;
 	bool emptied; /* the transmitter became empty, and the guest has not been told yet */
 	bool line;    /* of the interrupt */
+	bool looked;  /* by the last access, at LSR */
 	uint32_t looks;
 	uint32_t in_first, in_count, out_count;
 	uint8_t in[FIFO], out[FIFO];
@@ -320,11 +321,15 @@ static void write_register(struct vdb_serial *s, uint64_t offset, uint8_t value)
 	}
 }
 
-/* Looks at LSR count as polling if nothing but output comes between. */
+/* Looks at LSR count as polling if nothing but output comes between. A look right before a byte of output was
+ * for the transmitter: a console that prints must not seem to poll, or what comes in early would be lost. */
 static void note(struct vdb_serial *s, uint64_t offset, bool write)
 {
-	if (offset != LSR && offset != MSR && !(offset == DATA && (write || s->in_count)))
+	if (offset == DATA && write)
+		s->looks -= s->looked;
+	else if (offset != LSR && offset != MSR && !(offset == DATA && s->in_count))
 		s->looks = 0;
+	s->looked = offset == LSR && !write;
 }
 
 static void on_read(void *ctx, struct vdb_bus_access *access)

@@ -277,6 +277,47 @@ START_TEST(input_waits_until_the_guest_asks)
 }
 END_TEST
 
+/* As serial8250_console_write(), which waits for the transmitter before each byte and behind the last. */
+static void print(const char *text)
+{
+	uint8_t ier = in(IER);
+
+	out(IER, 0);
+	for (; *text; text++) {
+		ck_assert_uint_eq(in(LSR)&0x20, 0x20);
+		out(DATA, (uint8_t)*text);
+	}
+	ck_assert_uint_eq(in(LSR)&0x60, 0x60);
+	out(IER, ier);
+}
+
+START_TEST(a_console_that_prints_takes_no_input)
+{
+	type("early input");
+	out(IIR, 0x01);
+	print("Linux version 6.1.0\n");
+	print("Command line: console=ttyS0\n");
+	out(IIR, 0x07); /* the driver starts, and clears the FIFO */
+	out(IER, 0x05);
+	for (const char *c = "early input"; *c; c++) {
+		wait_until(LSR, 1, 1);
+		ck_assert_uint_eq(in(DATA), (uint8_t)*c);
+	}
+}
+END_TEST
+
+START_TEST(a_guest_that_prints_between_looks_gets_its_input)
+{
+	type("a");
+	for (unsigned i = 0; i < 60000 && !(in(LSR)&1); i++) {
+		ck_assert_uint_eq(in(LSR)&0x20, 0x20);
+		out(DATA, '.');
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	ck_assert_uint_eq(in(DATA), 'a');
+}
+END_TEST
+
 START_TEST(a_guest_that_polls_gets_its_input)
 {
 	type("ab");
@@ -480,6 +521,8 @@ int main(void)
 	        loopback_turns_bytes_and_lines_round,
 	        trigger_level_and_timeout,
 	        input_waits_until_the_guest_asks,
+	        a_console_that_prints_takes_no_input,
+	        a_guest_that_prints_between_looks_gets_its_input,
 	        a_guest_that_polls_gets_its_input,
 	        a_full_chardev_keeps_the_transmitter_busy,
 	        g16_odd_widths_are_nothing,
