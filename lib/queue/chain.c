@@ -30,7 +30,10 @@ bool vdb__table_open(struct vdb__virtq *q, const struct vdb__desc *d, struct vdb
 	    __builtin_add_overflow(d->addr, d->len, &end))
 		return false;
 	table->n = d->len / (uint32_t)sizeof(struct vring_desc);
-	if (table->n > q->entries) /* 2.7.5.3.1: no chain is longer than the queue */
+	/* 2.7.5.3.1: no chain is longer than the queue. Linux cuts its requests by what the device said
+	 * (blk's seg_max) even where it made the ring smaller since memory was short: what one request may
+	 * have, it may have in a table, and the walk is as bounded. */
+	if (table->n > q->entries && table->n > q->base.max_segments)
 		return false;
 	table->view = &q->base.view;
 	table->gpa = d->addr;

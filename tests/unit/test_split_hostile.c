@@ -10,6 +10,7 @@
 #include "virtq_pair.h"
 
 #define N 8u
+#define LONGEST 128u /* table: max_segments */
 #define NEXT VRING_DESC_F_NEXT
 #define WRITE VRING_DESC_F_WRITE
 #define INDIRECT VRING_DESC_F_INDIRECT
@@ -203,10 +204,24 @@ END_TEST
 
 START_TEST(g38_table_of_odd_size)
 {
-	static const uint32_t bytes[] = {0, 1, 15, 17, 16 * (N + 1), 0xfffffff0, 0xffffffff};
+	static const uint32_t bytes[] = {0, 1, 15, 17, 16 * (LONGEST + 1), 0xfffffff0, 0xffffffff};
 
 	indirect(PAIR_TABLE, bytes[_i], 0);
 	breaks();
+}
+END_TEST
+
+/* A driver that got a smaller ring than it asked for still fills tables up to max_segments. */
+START_TEST(g38_table_longer_than_the_ring)
+{
+	for (uint32_t i = 0; i < LONGEST; i++)
+		virtq_pair_entry(&p, PAIR_TABLE, i, PAIR_DATA + 64 * i, 64, i + 1 < LONGEST ? NEXT : 0,
+		                 i + 1);
+	indirect(PAIR_TABLE, 16 * LONGEST, 0);
+	ck_assert(virtq_pair_pop(&p));
+	ck_assert_int_eq(p.elem.error, 0);
+	ck_assert_uint_eq(p.elem.nseg, LONGEST);
+	ck_assert_uint_eq(p.elem.steps, LONGEST);
 }
 END_TEST
 
@@ -420,6 +435,7 @@ int main(void)
 	tcase_add_test(tc, g37_indirect_with_next);
 	tcase_add_test(tc, g37_indirect_at_the_end);
 	tcase_add_loop_test(tc, g38_table_of_odd_size, 0, 7);
+	tcase_add_test(tc, g38_table_longer_than_the_ring);
 	tcase_add_loop_test(tc, g39_table_outside_memory, 0, 5);
 	tcase_add_loop_test(tc, g39_table_anywhere, 0, 17);
 	tcase_add_test(tc, g39_table_across_regions);
