@@ -28,6 +28,7 @@ struct vdb__file {
 	uint32_t io_align;  /* of offsets and lengths, for O_DIRECT; else 1 */
 	uint32_t mem_align; /* of buffers; likewise */
 	bool regular;
+	bool locked;
 	uint32_t no_zero_range; /* learnt: not offered by this file system; any thread */
 	uint32_t no_punch;
 	struct vdb__file_sync sync;

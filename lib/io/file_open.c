@@ -80,14 +80,17 @@ static int dup_fd(struct vdb__file *file, int fd)
 
 /* Says who has it; waiting would be for ever. With F_OFD_SETLK it is this description's, so that two of one
  * process conflict as well (F_SETLK: never within one). */
-static int take_lock(const struct vdb__file *file, const char *name)
+static int take_lock(struct vdb__file *file, const char *name)
 {
 	struct flock lock = {
 	        .l_type = file->flags & VDB_FILE_READONLY ? F_RDLCK : F_WRLCK,
 	        .l_whence = SEEK_SET,
 	};
 
-	if (!(file->flags & VDB_FILE_LOCK) || !fcntl(file->fd, F_OFD_SETLK, &lock))
+	if (!(file->flags & VDB_FILE_LOCK))
+		return 0;
+	file->locked = !fcntl(file->fd, F_OFD_SETLK, &lock);
+	if (file->locked)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
 		return vdb__fail(EBUSY,
@@ -102,8 +105,9 @@ void vdb__file_unlock(const struct vdb__file *file)
 {
 	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-	/* Closing is not enough where the description is the caller's, too. */
-	if (file->fd >= 0 && file->flags & VDB_FILE_LOCK)
+	/* Closing is not enough where the description is the caller's, too: and so may be what is on it
+	 * when we got nothing. */
+	if (file->locked)
 		(void)fcntl(file->fd, F_OFD_SETLK, &lock);
 }
 

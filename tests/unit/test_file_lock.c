@@ -128,6 +128,21 @@ START_TEST(a_lock_ends_with_its_backend_not_with_the_fd)
 }
 END_TEST
 
+START_TEST(a_lock_that_was_refused_leaves_the_callers_alone)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct vdb_file_config config = {.size = sizeof(config), .fd = fd, .flags = WRITER};
+	struct vdb_backend *reader = take(READER), *backend = NULL;
+
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	ck_assert_int_eq(vdb_backend_file(&config, &backend), -EBUSY);
+	vdb_backend_destroy(reader);
+	busy(WRITER);
+	close(fd);
+}
+END_TEST
+
 START_TEST(a_file_system_that_cannot_lock_is_said)
 {
 	static const int errors[] = {ENOLCK, EINVAL, EOPNOTSUPP};
@@ -194,6 +209,7 @@ int main(void)
 	tcase_add_test(tc, readers_share);
 	tcase_add_test(tc, another_process_conflicts);
 	tcase_add_test(tc, a_lock_ends_with_its_backend_not_with_the_fd);
+	tcase_add_test(tc, a_lock_that_was_refused_leaves_the_callers_alone);
 	tcase_add_test(tc, a_file_system_that_cannot_lock_is_said);
 	tcase_add_test(tc, a_file_that_grows_is_served_to_its_new_end);
 	tcase_add_test(tc, sizes_that_cannot_be_are_refused);
