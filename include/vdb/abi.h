@@ -98,7 +98,7 @@ struct vdb_ring_device {
 	uint32_t reason;     /* VDB_REASON_*, when broken */
 	uint32_t version;    /* VDB_ABI_VERSION of the device */
 	uint64_t features;   /* offered */
-	uint64_t capacity;   /* bytes of the backend */
+	uint64_t capacity;   /* bytes of the backend; of one that was resized, since the reset */
 	uint32_t block_size; /* offset and len of READ..WRITE_ZEROES are multiples */
 	uint32_t max_segments;
 	uint32_t max_len; /* bytes of one READ, WRITE or USER, all segments together */

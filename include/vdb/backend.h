@@ -40,9 +40,11 @@ struct vdb_req {
 
 /* What start() answers. Negative: the request failed with that -errno. */
 enum {
-	VDB_REQ_DONE = 0,    /* finished at once; READ and WRITE moved all bytes */
+	/* Finished at once, with a good result. READ and WRITE moved all bytes; of USER the result is 0, and
+	 * the driver of a virtqueue is told that all it gave to be written has been. */
+	VDB_REQ_DONE = 0,
 	VDB_REQ_PENDING = 1, /* vdb_req_complete() will be called, once */
-	VDB_REQ_INLINE = 2,  /* step() is to be called until it is done */
+	VDB_REQ_INLINE = 2,  /* step() is to be called until it is done; then as DONE */
 };
 
 struct vdb_backend_ops {
@@ -56,14 +58,17 @@ struct vdb_backend_ops {
 	/* For VDB_REQ_INLINE: work on 1..max bytes; return how many, or -errno. Done, with
 	 * a good result, when the returns add up to req->len. NULL if not used. May be the last
 	 * at any time: the request is -ECANCELED when its lane is destroyed or its ring reset
-	 * meanwhile, so keep in scratch what needs no end. */
+	 * meanwhile (a virtio device's quiesce waits for its end), so keep in scratch what needs no
+	 * end. */
 	int64_t (*step)(void *ctx, struct vdb_req *req, uint64_t max);
 	/* After the last lane has let go. NULL: nothing to do. */
 	void (*destroy)(void *ctx);
 	/* Somebody waits for the end of this pending request (its queue is reset, or its lane
 	 * destroyed): complete it soon, here or later, with -ECANCELED or its result. For requests
-	 * that wait for the outside, such as a console's input. NULL: they end by themselves. Loop's thread.
-	 */
+	 * that wait for the outside, such as a console's input: a disk's had better end as they are, since
+	 * a virtio device that is quiesced is asked too, and its guest will go on. Not called once the
+	 * request was completed; a vdb_req_complete_post() of the same moment may cross it, so look
+	 * the request up before touching what belongs to it. NULL: they end by themselves. Loop's thread. */
 	void (*cancel)(void *ctx, struct vdb_req *req);
 };
 
@@ -89,12 +94,13 @@ VDB_MUST_CHECK int vdb_backend_query(const struct vdb_backend *backend, struct v
 
 /* The backend has `capacity` bytes from now on, as its owner has seen to: requests that start later
  * are held to it. -EINVAL: not a multiple of its block size. Any thread. Devices in front of it
- * want to hear of it: vdb_blk_resized(). */
+ * want to hear of it: vdb_blk_resized(). A native ring tells it from its next reset on. To take
+ * something away, resize first, and wait for what is in flight. */
 VDB_MUST_CHECK int vdb_backend_resize(struct vdb_backend *backend, uint64_t capacity);
 
 /* Finishes a pending request: `result` as in struct vdb_cqe, for READ and WRITE the
- * bytes moved (less than all is -EIO to the guest). Once; also from within start(),
- * which then returns VDB_REQ_PENDING. Loop's thread; req is gone afterwards. */
+ * bytes moved (less than all is -EIO to the guest), for USER of a virtqueue those written. Once; also from
+ * within start(), which then returns VDB_REQ_PENDING. Loop's thread; req is gone afterwards. */
 void vdb_req_complete(struct vdb_req *req, int32_t result);
 
 /* The same from any other thread, by a post. */

@@ -139,7 +139,7 @@ void vdb__lane_cancel(struct vdb_lane *lane)
 		return;
 	for (uint32_t i = 0; i < lane->nrequests && lane->inflight; i++) {
 		r = &lane->requests[i];
-		if (r->state != VDB__REQ_STARTED || r->cancelled)
+		if (r->state != VDB__REQ_STARTED || r->cancelled || vdb__load(&r->returned))
 			continue;
 		r->cancelled = true;
 		backend->ops.cancel(backend->ctx, &r->pub);
@@ -156,6 +156,7 @@ static bool open_queue(struct vdb_lane *lane)
 	if (lane->staged)
 		vdb__lane_publish(lane);
 	vdb__lane_refresh(lane);
+	lane->queue->capacity = vdb__backend_capacity(lane->backend);
 	was_shut = lane->shut;
 	lane->shut = !lane->queue->ops->ready(lane->queue, lane->inflight);
 	if (lane->shut && !was_shut)

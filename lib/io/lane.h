@@ -60,6 +60,7 @@ struct vdb_lane {
 	bool joined;   /* hears of memory changes */
 	bool doomed;   /* vdb_lane_destroy() was called */
 	bool kept;     /* vdb__lane_close() was called: the queue goes with the lane, not before */
+	bool finishes; /* INLINE work is done to its end all the same */
 	bool member;   /* of the loop */
 	uint32_t gone; /* released when everything but the lane itself is freed */
 	uint32_t wake; /* VDB__WAKE_*, shared with other threads */
@@ -83,6 +84,12 @@ static inline struct vdb__request *vdb__request_of(struct vdb__list *link)
 static inline bool vdb__lane_serves(const struct vdb_lane *lane)
 {
 	return lane->phase == VDB__LANE_OPEN && !lane->shut;
+}
+
+/* What the loop itself works on is gone on with. */
+static inline bool vdb__lane_works(const struct vdb_lane *lane)
+{
+	return vdb__lane_serves(lane) || (lane->phase == VDB__LANE_CLOSING && lane->finishes);
 }
 
 /* ---- lane.c: service ---- */
@@ -114,9 +121,10 @@ void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces);
 /*
  * vdb_lane_destroy() in two steps: done(arg) comes as there, but lane and queue are still there, with
  * their final counters and position; from then on vdb_lane_destroy() frees both at once.
- * Once. When the loop was destroyed first, the queue is gone already (lane->queue is NULL).
+ * `finish`: the guest will go on, so what is INLINE is done to its end, not cancelled. Once. When the loop
+ * was destroyed first, the queue is gone already (lane->queue is NULL).
  */
-void vdb__lane_close(struct vdb_lane *lane, vdb_done_fn done, void *arg);
+void vdb__lane_close(struct vdb_lane *lane, bool finish, vdb_done_fn done, void *arg);
 
 /* To be called when a lane that is closing has lost a request. */
 void vdb__lane_drained(struct vdb_lane *lane);

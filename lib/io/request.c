@@ -153,12 +153,14 @@ static void count(struct vdb_lane *lane, const struct vdb__request *r, int64_t r
 	}
 }
 
-/* Bytes that are in the guest's buffers now: a USER's backend says so itself. */
+/* Bytes that are in the guest's buffers now: all that may be, but a USER's backend that completes says it. */
 static uint64_t written(const struct vdb__request *r, int64_t result)
 {
 	if (!r->host_writes || result < 0)
 		return 0;
-	return r->pub.op >= VDB_OP_USER ? (uint64_t)result : r->pub.len;
+	if (r->pub.op >= VDB_OP_USER && !r->whole)
+		return (uint64_t)result;
+	return r->pub.len - r->pub.readable;
 }
 
 /* The FLUSH behind a request has ended: what is completed is the request. */
@@ -220,6 +222,7 @@ VDB_EXPORT void vdb_req_complete_post(struct vdb_req *req, int32_t result)
 {
 	struct vdb__request *r = (struct vdb__request *)req;
 
+	vdb__store(&r->returned, 1u);
 	r->posted = result;
 	r->post.fn = complete_posted;
 	vdb__loop_post(r->lane->loop, &r->post);

@@ -44,6 +44,8 @@ struct vdb__request {
 	bool host_writes;        /* data goes into guest memory */
 	bool touched;            /* and some of it may be there */
 	bool cancelled;          /* the backend has been asked to end it */
+	bool whole;              /* DONE, or INLINE to the end: nothing is left of it */
+	uint32_t returned;       /* completed by a post that is on its way; any thread */
 	uint32_t nread;          /* USER: iovecs that are only read, the first ones */
 	uint32_t nhold;          /* iovecs held: pub.niov, and behind them COPY's source */
 	bool stable;             /* when it has succeeded, a FLUSH follows */

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "io/lane.h"
 
 /* FLUSH and NOP concern no bytes, whatever the guest left in their fields. */
@@ -26,7 +27,8 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 	r->hold = r->own_hold;
 	r->cookie = elem->cookie;
 	r->state = VDB__REQ_TAKEN;
-	r->host_writes = r->touched = r->cancelled = false;
+	r->host_writes = r->touched = r->cancelled = r->whole = false;
+	vdb__store(&r->returned, 0u);
 	r->nread = r->nhold = 0;
 	r->stable = elem->stable;
 	r->stable_op = VDB_OP_NOP;
@@ -78,6 +80,7 @@ static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 		slice_later(lane, r);
 		return 0;
 	case VDB_REQ_DONE:
+		r->whole = true;
 		vdb__request_finish(r, good(&r->pub));
 		return cost;
 	default:
@@ -93,7 +96,12 @@ void vdb__request_stabilize(struct vdb__request *r)
 	r->stable_len = r->pub.len;
 	r->pub.op = VDB_OP_FLUSH;
 	r->pub.len = 0;
+	r->cancelled = false;
+	vdb__store(&r->returned, 0u);
 	(void)hand_over(r->lane, r);
+	/* Who waits for the end has asked the others already. */
+	if (!vdb__lane_serves(r->lane))
+		vdb__lane_cancel(r->lane);
 }
 
 static int prepare(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs)
@@ -146,7 +154,7 @@ uint64_t vdb__request_slice(struct vdb_lane *lane, uint64_t max)
 	struct vdb__request *r = vdb__request_of(lane->inlined.next);
 	int64_t n = 0;
 
-	if (!vdb__lane_serves(lane))
+	if (!vdb__lane_works(lane))
 		n = -ECANCELED; /* the whole could take hours, and somebody waits for the end */
 	else if (r->pub.len)
 		n = step(lane, r, max);
@@ -159,6 +167,7 @@ uint64_t vdb__request_slice(struct vdb_lane *lane, uint64_t max)
 			return (uint64_t)n;
 	}
 	vdb__list_remove(&r->link);
+	r->whole = n >= 0;
 	vdb__request_finish(r, n < 0 ? n : good(&r->pub));
 	return n > 0 ? (uint64_t)n : 0;
 }

@@ -81,10 +81,11 @@ struct vdb_queue {
 	struct vdb__view view;
 	uint32_t max_segments;
 	uint32_t max_len;
-	uint32_t state;  /* VDB_RING_* */
-	uint32_t reason; /* VDB_REASON_* of the last break */
-	uint64_t resets; /* completed */
-	uint64_t breaks; /* times it became BROKEN */
+	uint64_t capacity; /* of what is behind it; kept current by the lane, told from a reset on */
+	uint32_t state;    /* VDB_RING_* */
+	uint32_t reason;   /* VDB_REASON_* of the last break */
+	uint64_t resets;   /* completed */
+	uint64_t breaks;   /* times it became BROKEN */
 };
 
 #endif

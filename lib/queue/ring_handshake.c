@@ -76,7 +76,7 @@ static void begin(struct vdb__ring *ring, uint32_t generation)
 	vdb__store(&shared->cq_tail.value, 0);
 	vdb__store(&shared->device.version, VDB_ABI_VERSION);
 	vdb__store(&shared->device.features, ring->offered);
-	vdb__store(&shared->device.capacity, ring->identity.capacity);
+	vdb__store(&shared->device.capacity, ring->base.capacity);
 	vdb__store(&shared->device.block_size, ring->identity.block_size);
 	vdb__store(&shared->device.max_segments, ring->base.max_segments);
 	vdb__store(&shared->device.max_len, ring->base.max_len);
@@ -93,6 +93,7 @@ void vdb__ring_attach(struct vdb_queue *q, const struct vdb__queue_identity *ide
 	uint32_t ready, reset;
 
 	ring->identity = *identity;
+	q->capacity = identity->capacity;
 	(void)vdb__view_refresh(&q->view);
 	if (!vdb__ring_translate(ring)) {
 		vdb__ring_break(ring, VDB_REASON_MEMORY);

@@ -42,6 +42,7 @@ struct vdb__vqueue {
 /* What to do when the lock has been let go. */
 struct vdb__due {
 	uint64_t close; /* lanes, a bit for each queue */
+	bool finish;    /* to go on later: they finish what they work on */
 	bool interrupt; /* the configuration's */
 	bool report;    /* config.broken */
 	uint32_t queue, reason;

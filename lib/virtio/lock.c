@@ -20,13 +20,13 @@ static void raise_config(struct vdb_virtio *device)
 }
 
 /* A lane's end may be told at once, by closed(), and be the device's end too: last. */
-static void close_lanes(struct vdb_virtio *device, uint64_t which)
+static void close_lanes(struct vdb_virtio *device, uint64_t which, bool finish)
 {
 	while (which) {
 		struct vdb__vqueue *q = &device->queues[__builtin_ctzll(which)];
 
 		which &= which - 1;
-		vdb__lane_close(q->lane, vdb__vqueue_closed, q);
+		vdb__lane_close(q->lane, finish, vdb__vqueue_closed, q);
 	}
 }
 
@@ -44,5 +44,5 @@ void vdb__virtio_unlock(struct vdb_virtio *device)
 		device->config.broken(device->config.broken_arg, due.queue, due.reason);
 	if (due.interrupt)
 		raise_config(device);
-	close_lanes(device, due.close);
+	close_lanes(device, due.close, due.finish);
 }

@@ -105,6 +105,7 @@ void vdb__vqueue_stop(struct vdb__vqueue *q)
 	q->stopping = true;
 	q->device->stopping++;
 	q->device->due.close |= 1ull << q->index;
+	q->device->due.finish = q->device->quiesced || q->device->held;
 }
 
 void vdb__virtio_stop(struct vdb_virtio *device)

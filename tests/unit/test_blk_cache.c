@@ -231,6 +231,43 @@ START_TEST(destroyed_between_write_and_flush)
 }
 END_TEST
 
+static unsigned cancels;
+
+static void cancel_flush(void *ctx, struct vdb_req *req)
+{
+	(void)ctx;
+	cancels++;
+	if (req->op == VDB_OP_FLUSH)
+		end(-ECANCELED);
+}
+
+/* A FLUSH that is begun when the lane is going already is asked to end as any other. */
+START_TEST(a_flush_that_comes_late_is_cancelled)
+{
+	const struct vdb_backend_info info = {.size = sizeof(info), .capacity = SIZE, .ops = OPS_ALL};
+	struct vdb_backend_ops ops = rig_hold_ops;
+	struct vdb_backend *backend = NULL;
+
+	memset(&hold, 0, sizeof(hold));
+	ops.cancel = cancel_flush;
+	ck_assert_int_eq(vdb_backend_create(&ops, &hold, &info, &backend), 0);
+	blk_rig_open(&rig, backend, 0, BLK_ALL, &(struct vdb_blk_config){.write_through = 1});
+	vdb_backend_destroy(backend);
+	submit(VIRTIO_BLK_T_OUT);
+	expect_op(VDB_OP_WRITE);
+	vdb_lane_destroy(rig.v.lane, NULL, NULL);
+	rig_turns(&rig.v.rig, 4);
+	ck_assert_uint_eq(cancels, 1);
+	end(512);
+	ck_assert_uint_eq(cancels, 2);
+	expect_status(VIRTIO_BLK_S_IOERR);
+	rig_turns(&rig.v.rig, 4);
+	rig.v.lane = NULL;
+	rig.v.gone = 1;
+	blk_rig_close(&rig);
+}
+END_TEST
+
 /* ---- Features and config space ---- */
 
 static uint64_t offered(uint32_t ops, uint32_t flags, uint32_t queues)
@@ -379,6 +416,7 @@ int main(void)
 	tcase_add_test(tc, each_failure_is_the_writes);
 	tcase_add_test(tc, what_a_backend_cannot_is_unsupported);
 	tcase_add_test(tc, destroyed_between_write_and_flush);
+	tcase_add_test(tc, a_flush_that_comes_late_is_cancelled);
 	tcase_add_test(tc, the_backend_decides_what_is_offered);
 	tcase_add_test(tc, the_config_space_tells_the_disk);
 	tcase_add_test(tc, g17_config_writes);

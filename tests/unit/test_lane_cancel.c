@@ -131,6 +131,27 @@ START_TEST(a_closing_lane_cancels)
 }
 END_TEST
 
+/* For its backend it has ended: to name it again would be to name it twice. */
+START_TEST(what_was_posted_is_not_cancelled)
+{
+	struct vdb_backend *backend = open_waiting(true);
+
+	rig_open(&rig, NULL);
+	rig_join(&rig, &guest, &(struct rig_guest_config){.backend = backend});
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert(mock_submit(&guest.m, VDB_OP_READ, RIG_DATA, 512, 0, i));
+	RIG_UNTIL(&rig, waits.n == 2);
+	vdb_lane_destroy(guest.lane, NULL, NULL);
+	vdb_req_complete_post(waits.reqs[0], 512); /* comes after the lane's end has begun */
+	rig_turns(&rig, 16);
+	ck_assert_uint_eq(waits.cancels, 1);
+	mock_close(&guest.m);
+	mock_ram_close(&guest.ram);
+	vdb_backend_destroy(backend);
+	rig_close(&rig);
+}
+END_TEST
+
 START_TEST(a_loop_that_ends_cancels)
 {
 	struct vdb_backend *backend = open_waiting(true);
@@ -201,6 +222,26 @@ START_TEST(capacity_changes_between_requests)
 }
 END_TEST
 
+/* What the device's line says is of the generation: it does not change under a driver that runs. */
+START_TEST(a_ring_tells_the_new_capacity_after_a_reset)
+{
+	struct vdb_backend *backend = NULL;
+
+	ck_assert_int_eq(vdb_backend_null(4096, &backend), 0);
+	rig_open(&rig, NULL);
+	rig_join(&rig, &guest, &(struct rig_guest_config){.backend = backend});
+	ck_assert_uint_eq(guest.m.g.ring->device.capacity, 4096);
+	ck_assert_int_eq(vdb_backend_resize(backend, 1 << 20), 0);
+	ck_assert_int_eq(rig_do(&guest, VDB_OP_READ, RIG_DATA, 512, 4096), 512);
+	ck_assert_uint_eq(guest.m.g.ring->device.capacity, 4096);
+	wait_reset(0);
+	ck_assert_uint_eq(guest.m.g.ring->device.capacity, 1 << 20);
+	rig_leave(&guest);
+	vdb_backend_destroy(backend);
+	rig_close(&rig);
+}
+END_TEST
+
 static uint32_t stop;
 
 static void *resize(void *arg)
@@ -247,6 +288,8 @@ int main(void)
 	tcase_add_loop_test(tc, a_closing_lane_cancels, 0, 2);
 	tcase_add_test(tc, a_loop_that_ends_cancels);
 	tcase_add_loop_test(tc, a_virtqueue_that_goes_cancels, 0, 2);
+	tcase_add_test(tc, what_was_posted_is_not_cancelled);
+	tcase_add_test(tc, a_ring_tells_the_new_capacity_after_a_reset);
 	tcase_add_test(tc, capacity_changes_between_requests);
 	tcase_add_test(tc, capacity_changes_under_a_running_loop);
 	return test_run("lane_cancel", tc);

@@ -2,6 +2,7 @@
 /* ENGINES */
 /* LABELS: tsan */
 /* Virtqueues of every kind as lanes: chains come as requests, and go back used. */
+#include <errno.h>
 #include <string.h>
 
 #include "run.h"
@@ -57,10 +58,51 @@ START_TEST(a_chain_is_read_and_written)
 }
 END_TEST
 
+/* ---- What a backend need not say: DONE and INLINE have written all that may be ---- */
+
+static int answer;
+
+static int answer_start(void *ctx, struct vdb_req *req)
+{
+	(void)ctx;
+	for (uint32_t i = 0; answer == VDB_REQ_DONE && i < req->niov; i++)
+		memset(req->iov[i].iov_base, 7, req->iov[i].iov_len);
+	return answer;
+}
+
+static int64_t answer_step(void *ctx, struct vdb_req *req, uint64_t max)
+{
+	(void)ctx;
+	(void)req;
+	return max > 3 ? 3 : (int64_t)max;
+}
+
+START_TEST(done_and_inline_have_written_all)
+{
+	static const struct vdb_backend_ops ops = {
+	        .size = sizeof(ops), .start = answer_start, .step = answer_step};
+	static const struct vdb_backend_info info = {.size = sizeof(info), .ops = 1u << 31};
+	const struct virtq_buf bufs[] = {{OUT, 5, false}, {IN, 7, true}, {IN + 100, 20, true}};
+
+	ck_assert_int_eq(vdb_backend_create(&ops, NULL, &info, &backend), 0);
+	vrig_open(&v, &(struct vrig_config){.virtq = kinds[_i], .backend = backend});
+	for (int i = 0; i < 2; i++) {
+		answer = i ? VDB_REQ_INLINE : VDB_REQ_DONE;
+		ck_assert_uint_eq(vrig_do(&v, bufs, 3), 27);
+		ck_assert_uint_eq(vrig_do(&v, bufs, 1), 0);
+		ck_assert_uint_eq(vrig_do(&v, bufs + 2, 1), 20);
+	}
+	answer = -EIO;
+	ck_assert_uint_eq(vrig_do(&v, bufs, 3), 0);
+	teardown();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("virtq_lane");
 
 	tcase_add_loop_test(tc, a_chain_is_read_and_written, 0, KINDS);
+	tcase_add_loop_test(tc, done_and_inline_have_written_all, 0, KINDS);
 	return test_run("virtq_lane", tc);
 }
