@@ -20,12 +20,13 @@ struct vdb_blk_config {
 	/* Holds a reference. Its ops and READONLY flag decide which features are offered. */
 	struct vdb_backend *backend;
 	const char *serial;     /* up to 20 bytes, what GET_ID tells; NULL = "" */
-	uint32_t max_segments;  /* data segments of one request (seg_max); 0 = 126 */
+	uint32_t max_segments;  /* of data, in one request; 0 = 126; seg_max is this, or queue_size - 2 */
 	uint32_t physical_log2; /* topology: physical block = logical << this */
 	uint32_t write_through; /* 1: starts with the write cache off: each write is flushed before its end */
 	uint32_t reserved;
 };
 
+/* config is copied. -EINVAL: the backend cannot read, or a field cannot be; -ENOMEM. Any thread. */
 VDB_MUST_CHECK int vdb_blk_create(const struct vdb_blk_config *config, struct vdb_virtio **out);
 
 /* The backend's capacity has changed (vdb_backend_resize()): tells the guest. Any thread. */

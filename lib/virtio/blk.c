@@ -8,16 +8,12 @@
 #include "virtio/device.h"
 #include "virtio/ready.h"
 
-static int place(const struct vdb__blk *blk, const struct vdb_blk_config *config,
-                 struct vdb_virtio_config *at)
+static void fill(const struct vdb__blk *blk, struct vdb_virtio_config *at)
 {
-	int rc = vdb__virtio_at(at, config->at, "blk");
-
 	at->features = blk->offered;
 	at->queues = blk->queues;
-	at->max_segments = blk->seg_max + 2; /* header and status */
+	at->max_segments = blk->seg_max + VDB__BLK_FRAME;
 	at->config_len = VDB__BLK_CONFIG;
-	return rc;
 }
 
 VDB_EXPORT int vdb_blk_create(const struct vdb_blk_config *config, struct vdb_virtio **out)
@@ -28,12 +24,15 @@ VDB_EXPORT int vdb_blk_create(const struct vdb_blk_config *config, struct vdb_vi
 	int rc = vdb__config_take(&own, sizeof(own), config, "blk config");
 
 	if (!rc)
-		rc = vdb__blk_make(&own, &blk);
+		rc = vdb__virtio_at(&at, own.at, "blk");
 	if (rc)
 		return rc;
-	rc = place(blk, &own, &at);
-	if (!rc)
-		rc = vdb__virtio_create(&vdb__blk_ops, &vdb__blk_framing, blk, &at, out);
+	own.at = &at;
+	rc = vdb__blk_make(&own, &blk);
+	if (rc)
+		return rc;
+	fill(blk, &at);
+	rc = vdb__virtio_create(&vdb__blk_ops, &vdb__blk_framing, blk, &at, out);
 	if (rc)
 		vdb__blk_free(blk);
 	return rc;

@@ -13,7 +13,8 @@
 
 #include "queue/chain.h"
 
-#define VDB__SECTOR 512u /* what addresses count in, whatever the block size (5.2.4) */
+#define VDB__BLK_FRAME 2u /* descriptors of a request besides its data: header and status */
+#define VDB__SECTOR 512u  /* what addresses count in, whatever the block size (5.2.4) */
 
 /* Of one request. What a file system cannot do is written out as zeroes, which a reset waits for. */
 #define VDB__BLK_MAX_DISCARD (4u << 20)

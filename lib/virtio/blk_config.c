@@ -9,6 +9,7 @@
 #include "base/atomic.h"
 #include "base/error.h"
 #include "io/backend.h"
+#include "virtio/device.h"
 
 #define DEFAULT_SEGMENTS 126u
 #define MAX_SEGMENTS 1022u           /* with header and status, what one chain may have */
@@ -198,6 +199,16 @@ static int check_config(const struct vdb_blk_config *config)
 	return 0;
 }
 
+/* A chain is no longer than the queue (2.7.5.3.1), and Linux makes one of as many segments as it is told. */
+static uint32_t segments(const struct vdb_blk_config *config)
+{
+	uint32_t entries = config->at->queue_size ? config->at->queue_size : VDB__VIRTIO_QUEUE_SIZE;
+	uint32_t room = entries > VDB__BLK_FRAME ? entries - VDB__BLK_FRAME : 1;
+	uint32_t wanted = config->max_segments ? config->max_segments : DEFAULT_SEGMENTS;
+
+	return wanted < room ? wanted : room;
+}
+
 static void set_up(struct vdb__blk *blk, const struct vdb_blk_config *config)
 {
 	const struct vdb_backend_info *info = &config->backend->info;
@@ -206,7 +217,7 @@ static void set_up(struct vdb__blk *blk, const struct vdb_blk_config *config)
 	blk->block_size = info->block_size > VDB__SECTOR ? info->block_size : VDB__SECTOR;
 	blk->readonly = info->flags & VDB_BACKEND_READONLY || !serves(blk, VDB_OP_WRITE);
 	blk->queues = config->queues ? config->queues : 1;
-	blk->seg_max = config->max_segments ? config->max_segments : DEFAULT_SEGMENTS;
+	blk->seg_max = segments(config);
 	blk->size_max = MAX_DATA / blk->seg_max & ~(VDB_PAGE_SIZE - 1);
 	if (blk->size_max > MAX_SEGMENT)
 		blk->size_max = MAX_SEGMENT;

@@ -9,7 +9,6 @@
 #include "base/export.h"
 #include "virtio/core.h"
 
-#define DEFAULT_QUEUE_SIZE 256u
 #define MAX_SEGMENTS 1024u
 #define MAX_CONFIG_LEN 0xf00u /* what mmio's page has room for */
 #define RING_BITS (((1ull << 50) - 1) & ~((1ull << 24) - 1))
@@ -56,7 +55,7 @@ static int check_sizes(const struct vdb_virtio_ops *ops, const struct vdb_virtio
 static void set_up(struct vdb_virtio *device)
 {
 	if (!device->config.queue_size)
-		device->config.queue_size = DEFAULT_QUEUE_SIZE;
+		device->config.queue_size = VDB__VIRTIO_QUEUE_SIZE;
 	device->offered = vdb__virtio_offer(&device->config);
 	for (uint32_t i = 0; i < device->config.queues; i++) {
 		device->queues[i].device = device;

@@ -17,6 +17,8 @@
 
 #include "queue/chain.h"
 
+#define VDB__VIRTIO_QUEUE_SIZE 256u /* where config.queue_size is 0 */
+
 /* vdb_virtio_create() for devices that read their chains in their own way. */
 int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__framing *framing, void *ctx,
                        const struct vdb_virtio_config *config, struct vdb_virtio **out);

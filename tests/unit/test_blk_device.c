@@ -5,9 +5,11 @@
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_blk.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "image.h"
 #include "ready_rig.h"
 #include "run.h"
@@ -40,8 +42,7 @@ static void teardown(void)
 	unlink(path);
 }
 
-/* `len` bytes at `sector` by way of a queue; its status. */
-static uint8_t request(uint32_t queue, uint32_t type, uint64_t sector, uint32_t len)
+static void submit(uint32_t queue, uint32_t type, uint64_t sector, uint32_t len)
 {
 	const struct virtio_blk_outhdr header = {.type = htole32(type), .sector = htole64(sector)};
 	const struct virtq_buf bufs[] = {
@@ -49,15 +50,26 @@ static uint8_t request(uint32_t queue, uint32_t type, uint64_t sector, uint32_t 
 	        {ready_rig_data(queue, 512), len, type == VIRTIO_BLK_T_IN},
 	        {ready_rig_data(queue, 64), 1, true},
 	};
-	uint8_t *status = mock_at(&rig.ram, bufs[2].gpa);
-	uint32_t used;
 
-	*status = 0xee;
+	*(uint8_t *)mock_at(&rig.ram, bufs[2].gpa) = 0xee;
 	memcpy(mock_at(&rig.ram, bufs[0].gpa), &header, sizeof(header));
 	ck_assert(virtq_add(&rig.driver[queue], bufs, 3, 4));
 	(void)virtq_publish(&rig.driver[queue]);
+}
+
+static uint8_t outcome(uint32_t queue)
+{
+	uint32_t used;
+
 	ck_assert_uint_eq(ready_rig_reap(&rig, queue, &used), 4);
-	return *status;
+	return *(uint8_t *)mock_at(&rig.ram, ready_rig_data(queue, 64));
+}
+
+/* `len` bytes at `sector` by way of a queue; its status. */
+static uint8_t request(uint32_t queue, uint32_t type, uint64_t sector, uint32_t len)
+{
+	submit(queue, type, sector, len);
+	return outcome(queue);
 }
 
 START_TEST(each_life_and_each_queue_serves)
@@ -143,6 +155,90 @@ START_TEST(a_guest_without_a_status_breaks_its_device_only)
 }
 END_TEST
 
+/* 2.7.5.3.1: no chain is longer than the queue, and two of its descriptors are header and status. */
+START_TEST(no_more_segments_than_the_queue_has_room_for)
+{
+	static const uint32_t sizes[][3] = {/* queue_size, max_segments, seg_max */
+	                                    {0, 0, 126},  {0, 1022, 254}, {1024, 1022, 1022}, {64, 0, 62},
+	                                    {64, 20, 20}, {4, 0, 2},      {2, 0, 1},          {1, 5, 1}};
+	struct vdb_virtio_config at = {.size = sizeof(at), .mem = rig.ram.mem, .loop = rig.loop};
+	struct vdb_blk_config config = {.size = sizeof(config), .at = &at, .backend = backend};
+	struct vdb_virtio *device = NULL;
+	uint32_t size_max, seg_max;
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		at.queue_size = sizes[i][0];
+		config.max_segments = sizes[i][1];
+		ck_assert_msg(vdb_blk_create(&config, &device) == 0, "%s", vdb_errmsg());
+		vdb__virtio_config_read(device, offsetof(struct virtio_blk_config, seg_max), &seg_max, 4);
+		vdb__virtio_config_read(device, offsetof(struct virtio_blk_config, size_max), &size_max, 4);
+		ck_assert_uint_eq(le32toh(seg_max), sizes[i][2]);
+		ck_assert_uint_ge(le32toh(size_max), 1 << 20);
+		vdb_virtio_destroy(device, NULL, NULL);
+	}
+}
+END_TEST
+
+/* ---- A disk of memory: INLINE work, when the device stops ---- */
+
+static uint32_t stepping, go; /* atomic */
+
+static int slow_start(void *ctx, struct vdb_req *req)
+{
+	(void)ctx;
+	(void)req;
+	return VDB_REQ_INLINE;
+}
+
+static int64_t slow_step(void *ctx, struct vdb_req *req, uint64_t max)
+{
+	(void)ctx;
+	(void)req;
+	(void)max;
+	vdb__store(&stepping, 1u);
+	while (!vdb__load_acquire(&go))
+		sched_yield();
+	return 1;
+}
+
+static void quiesced(void *arg)
+{
+	__atomic_store_n((uint32_t *)arg, 1u, __ATOMIC_RELEASE);
+}
+
+/* A guest that is paused, or moved, must not see its disk fail. */
+START_TEST(what_is_inline_is_finished_by_a_quiesce)
+{
+	static const struct vdb_backend_ops ops = {
+	        .size = sizeof(ops), .start = slow_start, .step = slow_step};
+	static const struct vdb_backend_info info = {.size = sizeof(info), .capacity = SIZE, .ops = 2};
+	struct vdb_virtio_config at = {.size = sizeof(at), .mem = rig.ram.mem, .loop = rig.loop};
+	struct vdb_blk_config config = {.size = sizeof(config), .at = &at};
+	struct vdb_virtio *device = NULL;
+	struct vdb_backend *slow = NULL;
+	uint32_t done = 0;
+
+	virtio_rig_unplug(&rig);
+	ck_assert_int_eq(vdb_backend_create(&ops, NULL, &info, &slow), 0);
+	config.backend = slow;
+	ck_assert_int_eq(vdb_blk_create(&config, &device), 0);
+	vdb_backend_destroy(slow);
+	ready_rig_adopt(&rig, device);
+	virtio_rig_up(&rig, VRIG_V1, 1);
+	submit(0, VIRTIO_BLK_T_IN, 0, 16384);
+	while (!vdb__load_acquire(&stepping))
+		sched_yield();
+	if (_i)
+		vdb__virtio_hold(rig.device, true);
+	else
+		ck_assert_int_eq(vdb_virtio_quiesce(rig.device, quiesced, &done), 0);
+	vdb__store(&go, 1u);
+	ck_assert_uint_eq(outcome(0), VIRTIO_BLK_S_OK);
+	if (!_i)
+		virtio_rig_wait(&done, 1);
+}
+END_TEST
+
 START_TEST(what_is_the_devices_own_is_refused)
 {
 	struct vdb_virtio_config at = {.size = sizeof(at), .mem = rig.ram.mem, .loop = rig.loop, .queues = 1};
@@ -170,6 +266,8 @@ int main(void)
 	tcase_add_test(tc, a_disk_that_grows_is_told);
 	tcase_add_test(tc, g19_a_size_is_never_torn);
 	tcase_add_test(tc, a_guest_without_a_status_breaks_its_device_only);
+	tcase_add_test(tc, no_more_segments_than_the_queue_has_room_for);
+	tcase_add_loop_test(tc, what_is_inline_is_finished_by_a_quiesce, 0, 2);
 	tcase_add_test(tc, what_is_the_devices_own_is_refused);
 	return test_run("blk_device", tc);
 }
