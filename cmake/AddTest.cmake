@@ -31,6 +31,15 @@ function(vdb_register name program labels timeout)
   if(ARGN)
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "${ARGN}")
   endif()
+  # tests/lab runs these once more, on the lab's KVM.
+  if(name MATCHES "^kvm/")
+    set(slow -)
+    if("slow" IN_LIST labels)
+      set(slow slow)
+    endif()
+    set_property(GLOBAL APPEND PROPERTY VDB_KVM_TESTS
+      "${name} ${slow} $<TARGET_FILE:${program}> ${ARGN}")
+  endif()
 endfunction()
 
 function(vdb_add_test source label)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* LABELS: slow */
 /* WRAP: ioctl calloc malloc realloc mmap eventfd pthread_create */
 /* TIMEOUT: 300 */
 /* Every call of the system's fails once, at every place: an error in words, and nothing left behind. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* LABELS: slow */
 /* TIMEOUT: 300 */
 /* A kick gets a vCPU out of the guest whatever it does, and leaves no trace in its thread. */
 #include <errno.h>

@@ -164,12 +164,20 @@ START_TEST(triple_fault_is_an_event_in_words)
 }
 END_TEST
 
-/* Code fetched from where no memory is: KVM has nothing to emulate. */
+/* Code fetched from where no memory is: KVM has nothing to emulate. In CPL 3 some hosts raise #UD instead. */
 GUEST(nowhere, "mov $0x30000000, %eax\n jmp *%rax");
 
 START_TEST(what_kvm_cannot_emulate_is_an_event)
 {
+	struct vdb_x86_start start = {
+	        .size = sizeof(start),
+	        .flags = VDB_X86_KERNEL,
+	        .entry = GUEST_CODE,
+	        .tables = GUEST_TABLES,
+	};
+
 	LOAD(&f, 0, nowhere, 0);
+	must(vdb_x86_start64(f.vcpu[0], &start));
 	must(vdb_vcpu_run(f.vcpu[0]));
 	ck_assert_uint_eq(f.events, 1);
 	ck_assert_msg(f.event.kind == VDB_EVENT_INTERNAL_ERROR, "%s", f.text);
