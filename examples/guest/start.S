@@ -47,11 +47,19 @@ start_user:
 	call	guest_main
 	ud2				/* guest_main() does not return */
 
-	/* An interrupt: count it, acknowledge it. */
+	/*
+	 * An interrupt: count it, acknowledge it. If it came between sti and hlt, there is nothing
+	 * to sleep for any more. The shadow of sti forbids that, but QEMU's emulated AMD-V forgets
+	 * the shadow when an exit falls into it.
+	 */
 	.globl irq_entry
 irq_entry:
 	push	%rax
 	incq	guest_irqs
+	cmpq	$sleep, 8(%rsp)
+	jne	1f
+	incq	8(%rsp)
+1:
 	mov	$0xfee000b0, %eax	/* end of interrupt */
 	movl	$0, (%rax)
 	pop	%rax
@@ -59,7 +67,7 @@ irq_entry:
 
 	/*
 	 * #GP by `hlt` in CPL 3: sleep unless guest_irqs has moved on from rdi. An interrupt
-	 * between the comparison and the hlt is held back by the shadow of sti.
+	 * between the comparison and the hlt is held back by the shadow of sti, or takes the hlt away.
 	 */
 	.globl gp_entry
 gp_entry:
@@ -70,7 +78,7 @@ gp_entry:
 	cmp	%rdi, guest_irqs
 	jne	1f
 	sti
-	hlt
+sleep:	hlt
 	cli
 1:	incq	8(%rsp)
 	pop	%rax
