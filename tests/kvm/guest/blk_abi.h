@@ -22,7 +22,8 @@
 
 struct blk_params {
 	uint64_t features;
-	uint32_t irq; /* by interrupt, `gsi` through the IOAPIC; start in kernel mode. Else polling */
+	uint32_t irq; /* by interrupt, `gsi` through the IOAPIC or, over pci, 0 = MSI-X; start in kernel mode.
+	                 Else polling */
 	uint32_t gsi;
 	uint32_t rounds; /* each is written at other places, until the disk is full */
 	uint32_t size;   /* of the queue */
