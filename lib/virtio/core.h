@@ -60,8 +60,8 @@ struct vdb_virtio {
 
 	const struct vdb__transport_ops *transport; /* NULL: none */
 	void *transport_arg;
-	uint32_t raising;      /* config interrupts on their way, unlocked */
-	pthread_cond_t raised; /* none is */
+	uint32_t raising, telling; /* config interrupts, and calls of config.broken, on their way, unlocked */
+	pthread_cond_t told;       /* one of these is 0 */
 
 	uint64_t offered;
 	uint64_t accepted; /* frozen by FEATURES_OK */
@@ -91,6 +91,8 @@ struct vdb_virtio {
 void vdb__virtio_lock(struct vdb_virtio *device);
 /* Does what is due. The device may be gone afterwards only if the caller's lane was its last. */
 void vdb__virtio_unlock(struct vdb_virtio *device);
+/* Locked, lets go of it meanwhile: until `raising` or `telling` has become 0. */
+void vdb__virtio_wait(struct vdb_virtio *device);
 
 /* ---- features.c (locked) ---- */
 
@@ -141,7 +143,7 @@ struct vdb__settled {
 	bool doomed;
 };
 
-/* Locked; does what waited for `stopping` to be 0, if it is. */
+/* Locked; does what waited for `stopping` to be 0, if it is (a reset: for `raising`, too). */
 struct vdb__settled vdb__virtio_settle(struct vdb_virtio *device);
 /* Unlocked: tells them. The device may be gone then. */
 void vdb__virtio_tell(struct vdb_virtio *device, const struct vdb__settled *settled);

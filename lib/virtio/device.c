@@ -67,7 +67,7 @@ static void set_up(struct vdb_virtio *device)
 static void drop(struct vdb_virtio *device)
 {
 	vdb_gate_unref(device->reset_done);
-	pthread_cond_destroy(&device->raised);
+	pthread_cond_destroy(&device->told);
 	pthread_mutex_destroy(&device->lock);
 	free(device->shown);
 	free(device->scratch);
@@ -82,7 +82,7 @@ static int make(uint32_t queues, uint32_t config_len, struct vdb_virtio **out)
 		return vdb__fail(ENOMEM, "virtio: no memory");
 	/* Default attributes: cannot fail. */
 	pthread_mutex_init(&device->lock, NULL);
-	pthread_cond_init(&device->raised, NULL);
+	pthread_cond_init(&device->told, NULL);
 	device->shown = calloc(1, config_len + 1);
 	device->scratch = calloc(1, config_len + 1);
 	if (!device->shown || !device->scratch) {
@@ -189,8 +189,8 @@ void vdb__virtio_detach(struct vdb_virtio *device)
 	}
 	vdb_gate_unref(gate);
 	vdb__virtio_lock(device);
-	while (device->raising)
-		pthread_cond_wait(&device->raised, &device->lock);
+	while (device->raising || device->telling)
+		vdb__virtio_wait(device);
 	device->transport = NULL;
 	device->held = false;
 	vdb__virtio_unlock(device);

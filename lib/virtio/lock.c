@@ -10,12 +10,17 @@ void vdb__virtio_lock(struct vdb_virtio *device)
 	vdb__store(&device->owner, pthread_self());
 }
 
-static void raise_config(struct vdb_virtio *device)
+void vdb__virtio_wait(struct vdb_virtio *device)
 {
-	device->transport->config_interrupt(device->transport_arg);
+	pthread_cond_wait(&device->told, &device->lock);
+	vdb__store(&device->owner, pthread_self());
+}
+
+static void count_off(struct vdb_virtio *device, uint32_t *word)
+{
 	pthread_mutex_lock(&device->lock);
-	if (!--device->raising)
-		pthread_cond_broadcast(&device->raised);
+	if (!--*word)
+		pthread_cond_broadcast(&device->told);
 	pthread_mutex_unlock(&device->lock);
 }
 
@@ -35,14 +40,19 @@ void vdb__virtio_unlock(struct vdb_virtio *device)
 	struct vdb__due due = device->due;
 
 	device->due = (struct vdb__due){0};
-	/* Keeps the transport while it is called, see vdb__virtio_detach(). */
-	if (due.interrupt)
-		device->raising++;
+	/* Who resets the device waits for the one, the transport's end for both. */
+	device->raising += due.interrupt;
+	device->telling += due.report;
 	vdb__store(&device->owner, (pthread_t)0);
 	pthread_mutex_unlock(&device->lock);
-	if (due.report && device->config.broken)
-		device->config.broken(device->config.broken_arg, due.queue, due.reason);
-	if (due.interrupt)
-		raise_config(device);
+	if (due.interrupt) {
+		device->transport->config_interrupt(device->transport_arg);
+		count_off(device, &device->raising);
+	}
+	if (due.report) {
+		if (device->config.broken)
+			device->config.broken(device->config.broken_arg, due.queue, due.reason);
+		count_off(device, &device->telling);
+	}
 	close_lanes(device, due.close, due.finish);
 }

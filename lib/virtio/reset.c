@@ -37,7 +37,8 @@ struct vdb__settled vdb__virtio_settle(struct vdb_virtio *device)
 {
 	struct vdb__settled settled = {0};
 
-	if (device->stopping)
+	/* With an interrupt on its way, whoever resets the device waits for that, and comes here then. */
+	if (device->stopping || (device->resetting && device->raising))
 		return settled;
 	if (device->resetting)
 		settled.gate = finish_reset(device);

@@ -92,6 +92,10 @@ void vdb__virtio_set_status(struct vdb_virtio *device, uint8_t status, struct vd
 	vdb__virtio_lock(device);
 	if (status == 0) {
 		vdb__virtio_reset(device);
+		/* Nothing is told after status reads 0 (2.4.1); this takes no longer than a write to an
+		 * eventfd. */
+		while (device->raising)
+			vdb__virtio_wait(device);
 		settled = vdb__virtio_settle(device);
 		if (device->resetting)
 			gate = vdb_gate_ref(device->reset_done);

@@ -70,6 +70,8 @@ static int start(void *ctx, struct vdb_req *req)
 
 	if (req->len > VIRTIO_ECHO_MAX)
 		return -EINVAL;
+	if (echo->on_start)
+		echo->on_start();
 	count(&echo->started);
 	if (__atomic_load_n(&echo->hold, __ATOMIC_ACQUIRE)) {
 		echo->req[echo->held] = req;

@@ -18,6 +18,7 @@ struct virtio_echo {
 	uint32_t held;             /* atomic: how many it has of those that are kept */
 	struct vdb_req *req[1024]; /* loop's thread */
 	uint32_t started, served;  /* atomic */
+	void (*on_start)(void);    /* for each request, first; NULL: nothing */
 	struct vdb_backend *backend;
 	uint32_t destroyed; /* atomic; devices */
 };

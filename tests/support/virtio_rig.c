@@ -173,7 +173,11 @@ static void queue_interrupt(void *arg, uint32_t queue)
 
 static void config_interrupt(void *arg)
 {
-	count(&((struct virtio_rig *)arg)->config_interrupts);
+	struct virtio_rig *rig = arg;
+
+	if (rig->on_config_interrupt)
+		rig->on_config_interrupt(rig);
+	count(&rig->config_interrupts);
 }
 
 static int kick_fd(void *arg, uint32_t queue)

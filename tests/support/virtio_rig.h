@@ -46,7 +46,8 @@ struct virtio_rig {
 	/* The transport. */
 	int kick[VRIG_QUEUES];
 	uint32_t interrupts[VRIG_QUEUES], config_interrupts; /* atomic */
-	uint32_t forgotten;
+	uint32_t forgotten;                                  /* atomic */
+	void (*on_config_interrupt)(struct virtio_rig *rig); /* NULL: only counted */
 	/* What the device was asked. */
 	uint64_t negotiated;
 	uint32_t resets, destroyed, breaks, reason; /* atomic */

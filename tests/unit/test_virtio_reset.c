@@ -3,6 +3,8 @@
 /* LABELS: tsan */
 /* TIMEOUT: 300 */
 /* Resets of devices and queues, broken rings, and ends, with requests in flight (HOSTILE G11..G14). */
+#include <linux/virtio_ring.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -131,11 +133,18 @@ START_TEST(a_reset_takes_a_queue_reset_along)
 }
 END_TEST
 
+static void ring_queue(uint32_t queue)
+{
+	const uint64_t one = 1;
+
+	ck_assert_int_eq(write(rig.kick[queue], &one, sizeof(one)), sizeof(one));
+}
+
 /* An avail index that jumps further than the ring is long. */
 static void break_ring(uint32_t queue)
 {
 	__atomic_store_n(&virtq_avail(&rig.driver[queue])->idx, 1000, __ATOMIC_RELEASE);
-	rig.driver[queue].bell(rig.driver[queue].bell_arg);
+	ring_queue(queue);
 }
 
 START_TEST(a_broken_ring_needs_a_reset)
@@ -197,6 +206,72 @@ START_TEST(memory_that_goes_breaks_it)
 	virtio_rig_wait(&rig.breaks, 1);
 	ck_assert_uint_eq(rig.reason, VDB_REASON_MEMORY);
 	virtio_rig_wait(&rig.config_interrupts, 1);
+}
+END_TEST
+
+static void hold_device(void)
+{
+	vdb__virtio_hold(rig.device, true);
+}
+
+/* The loop finds it while a vCPU has the device held: it is not forgotten. */
+START_TEST(what_breaks_while_it_is_held_stays_broken)
+{
+	struct vring_avail *avail;
+
+	virtio_rig_up(&rig, 0, 2);
+	avail = virtq_avail(&rig.driver[0]);
+	rig.echo.on_start = hold_device;
+	/* Behind a good request, a head beyond the table. */
+	rig.driver[0].bell = NULL;
+	virtio_rig_send(&rig, 0, 1);
+	avail->ring[1] = 999;
+	__atomic_store_n(&avail->idx, 2, __ATOMIC_RELEASE);
+	ring_queue(0);
+	virtio_rig_wait(&rig.echo.started, 1);
+	rig.echo.on_start = NULL;
+	vdb__virtio_hold(rig.device, false);
+	virtio_rig_wait_status(&rig, VIRTIO_CONFIG_S_NEEDS_RESET);
+	virtio_rig_wait(&rig.breaks, 1);
+}
+END_TEST
+
+/* A vCPU resets the device while another thread is about to tell of a new configuration. */
+struct late {
+	pthread_t thread;
+	uint32_t forgotten, reset;
+};
+static struct late late;
+
+static void *reset_device(void *arg)
+{
+	virtio_rig_reset(arg);
+	__atomic_store_n(&late.reset, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void meanwhile(struct virtio_rig *r)
+{
+	ck_assert_int_eq(pthread_create(&late.thread, NULL, reset_device, r), 0);
+	usleep(20000);
+	late.forgotten = __atomic_load_n(&r->forgotten, __ATOMIC_ACQUIRE);
+}
+
+START_TEST(no_config_interrupt_after_a_reset)
+{
+	uint32_t before;
+
+	virtio_rig_up(&rig, 0, _i ? 2 : 0);
+	before = rig.forgotten;
+	rig.on_config_interrupt = meanwhile;
+	vdb_virtio_config_changed(rig.device);
+	ck_assert_uint_eq(late.forgotten, before);
+	ck_assert_int_eq(pthread_join(late.thread, NULL), 0);
+	ck_assert_uint_eq(late.reset, 1);
+	ck_assert_uint_eq(rig.forgotten, before + 1);
+	rig.on_config_interrupt = NULL;
+	virtio_rig_up(&rig, 0, 1);
+	virtio_rig_echo(&rig, 0);
 }
 END_TEST
 
@@ -286,6 +361,8 @@ int main(void)
 	tcase_add_test(tc, a_broken_ring_needs_a_reset);
 	tcase_add_test(tc, two_broken_rings_are_one_broken_device);
 	tcase_add_test(tc, memory_that_goes_breaks_it);
+	tcase_add_test(tc, what_breaks_while_it_is_held_stays_broken);
+	tcase_add_loop_test(tc, no_config_interrupt_after_a_reset, 0, 2);
 	tcase_add_test(tc, resets_race_with_what_breaks);
 	tcase_add_test(tc, the_loop_may_go_first);
 	tcase_add_loop_test(tc, the_end_in_every_state, 0, 8);
