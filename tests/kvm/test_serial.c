@@ -492,6 +492,31 @@ START_TEST(each_reason_interrupts)
 }
 END_TEST
 
+/* No register is touched between: it is the loop that raises the line. */
+START_TEST(room_in_the_chardev_interrupts)
+{
+	uint32_t n = 0;
+
+	teardown();
+	make(64);
+	sink.room = 0;
+	listen();
+	out(MCR, 0x08);
+	while (in(LSR)&0x20 && n++ < 300)
+		out(DATA, 'x');
+	ck_assert_uint_lt(n, 300);
+	out(IER, 0x02);
+	ck_assert_uint_eq(in(IIR), 0xc1);
+	ck_assert_uint_eq(*interrupts(), 0);
+	pthread_mutex_lock(&sink.lock);
+	sink.room = 400;
+	pthread_mutex_unlock(&sink.lock);
+	vdb_chardev_writable(chardev);
+	wait_for32(interrupts(), 1);
+	ck_assert_uint_eq(in(IIR), 0xc2);
+}
+END_TEST
+
 /* An interrupt-driven guest of a real kind: CPL 3, which sends a byte for each interrupt that vCPU 1 counts.
  */
 GUEST(writer, "mov $0x300114, %ebx\n mov $0x3fd, %edx\n xor %esi, %esi\n"
@@ -531,6 +556,7 @@ int main(void)
 	        without_irqchip_it_is_polled,
 	        a_failure_half_way_leaves_nothing,
 	        each_reason_interrupts,
+	        room_in_the_chardev_interrupts,
 	        no_edge_is_lost_between_a_guest_and_the_loop,
 	        NULL,
 	};
