@@ -65,13 +65,14 @@ struct vdb_virtio_config {
 	struct vdb_mem *mem;       /* the guest's */
 	struct vdb_loop *loop;     /* serves the queues */
 	struct vdb_tenant *tenant; /* outlives the device; NULL: one of its own for each queue */
-	uint64_t features;         /* offered besides the ring's: bits 0..23 and 50..127 are the device's */
+	uint64_t features;         /* offered besides the ring's: bits 0..23 and 50..63 are the device's */
 	uint32_t queues;           /* 1..64 */
 	uint32_t queue_size;       /* largest that the driver may choose, 2^n; 0 = 256, at most 32768 */
 	uint32_t max_segments;     /* of one chain; 0 = 128, at most 1024 */
 	uint32_t config_len;       /* bytes of config space, at most 3840 */
 	/* The guest broke the rules, or the host failed: DEVICE_NEEDS_RESET has been set. Loop's
-	 * thread or a vCPU's; VDB_REASON_*. NULL: the guest is told all the same. */
+	 * thread or a vCPU's, perhaps within an access to config space: must not wait. VDB_REASON_*.
+	 * Destroying the transport waits for it. NULL: the guest is told all the same. */
 	void (*broken)(void *arg, uint32_t queue, uint32_t reason);
 	void *broken_arg;
 };

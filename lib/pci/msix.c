@@ -226,20 +226,6 @@ void vdb__msix_control(struct vdb__msix *msix, bool enable, bool mask)
 
 /* ---- Life ---- */
 
-void vdb__msix_reset(struct vdb__msix *msix)
-{
-	pthread_mutex_lock(&msix->lock);
-	for (uint32_t i = 0; i < msix->count; i++) {
-		struct vector *v = &msix->vectors[i];
-
-		memset(v->entry, 0, sizeof(v->entry));
-		v->entry[CONTROL] = CONTROL_MASK;
-		v->routed = false;
-		(void)vdb__exchange(&v->word, wanted(msix, v));
-	}
-	pthread_mutex_unlock(&msix->lock);
-}
-
 int vdb__msix_create(struct vdb_vm *vm, uint32_t vectors, struct vdb__msix **out)
 {
 	struct vdb__msix *msix;
@@ -253,9 +239,11 @@ int vdb__msix_create(struct vdb_vm *vm, uint32_t vectors, struct vdb__msix **out
 	msix->count = vectors;
 	/* Default attributes: cannot fail. */
 	pthread_mutex_init(&msix->lock, NULL);
-	for (uint32_t i = 0; i < vectors; i++)
+	for (uint32_t i = 0; i < vectors; i++) {
 		msix->vectors[i].fd = -1;
-	vdb__msix_reset(msix);
+		msix->vectors[i].entry[CONTROL] = CONTROL_MASK;
+		msix->vectors[i].word = OFF;
+	}
 	*out = msix;
 	return 0;
 }

@@ -42,8 +42,4 @@ uint64_t vdb__msix_pba_bytes(const struct vdb__msix *msix);
 /* Raises a vector; one that does not exist (VIRTIO_MSI_NO_VECTOR) does nothing. Any thread, never waits. */
 void vdb__msix_raise(struct vdb__msix *msix, uint32_t vector);
 
-/* As the table must be after a reset of the function: all masked, nothing pending. What control() said holds
- * on. Any thread. */
-void vdb__msix_reset(struct vdb__msix *msix);
-
 #endif

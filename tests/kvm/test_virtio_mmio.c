@@ -67,7 +67,7 @@ START_TEST(by_interrupt)
 	/* Late, so that the guest has to wait. */
 	m.echo.late_us = 500;
 	talk(ECHO_IRQ, rings[_i]);
-	ck_assert_uint_ge(mmio_machine_params(&m)->irqs, 10);
+	ck_assert_uint_ge(mmio_machine_params(&m)->irqs, 1);
 }
 END_TEST
 
