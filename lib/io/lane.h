@@ -60,7 +60,6 @@ struct vdb_lane {
 	bool joined;   /* hears of memory changes */
 	bool doomed;   /* vdb_lane_destroy() was called */
 	bool kept;     /* vdb__lane_close() was called: the queue goes with the lane, not before */
-	bool finishes; /* INLINE work is done to its end all the same */
 	bool member;   /* of the loop */
 	uint32_t gone; /* released when everything but the lane itself is freed */
 	uint32_t wake; /* VDB__WAKE_*, shared with other threads */
@@ -69,6 +68,7 @@ struct vdb_lane {
 	struct vdb__post destroy_post;
 	struct vdb__member as_member;
 	struct vdb__mem_user as_user;
+	const uint32_t *finish; /* when kept: see vdb__lane_close() */
 	vdb_done_fn done;
 	void *done_arg;
 
@@ -89,7 +89,7 @@ static inline bool vdb__lane_serves(const struct vdb_lane *lane)
 /* What the loop itself works on is gone on with. */
 static inline bool vdb__lane_works(const struct vdb_lane *lane)
 {
-	return vdb__lane_serves(lane) || (lane->phase == VDB__LANE_CLOSING && lane->finishes);
+	return vdb__lane_serves(lane) || (lane->kept && lane->finish && vdb__load(lane->finish));
 }
 
 /* ---- lane.c: service ---- */
@@ -121,10 +121,11 @@ void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces);
 /*
  * vdb_lane_destroy() in two steps: done(arg) comes as there, but lane and queue are still there, with
  * their final counters and position; from then on vdb_lane_destroy() frees both at once.
- * `finish`: the guest will go on, so what is INLINE is done to its end, not cancelled. Once. When the loop
- * was destroyed first, the queue is gone already (lane->queue is NULL).
+ * `finish`: while it is not 0 what is INLINE is gone on with, not cancelled, since the guest will go on; it
+ * may become 0 at any time. NULL: 0. Once. When the loop was destroyed first, the queue is gone already
+ * (lane->queue is NULL).
  */
-void vdb__lane_close(struct vdb_lane *lane, bool finish, vdb_done_fn done, void *arg);
+void vdb__lane_close(struct vdb_lane *lane, const uint32_t *finish, vdb_done_fn done, void *arg);
 
 /* To be called when a lane that is closing has lost a request. */
 void vdb__lane_drained(struct vdb_lane *lane);

@@ -196,12 +196,6 @@ static void shut(struct vdb__post *post, int status)
 	start_closing(lane);
 }
 
-static void finish_and_shut(struct vdb__post *post, int status)
-{
-	vdb__container(post, struct vdb_lane, destroy_post)->finishes = true;
-	shut(post, status);
-}
-
 /* ---- Any thread ---- */
 
 /* One post at a time, however many wake it. Acquire, pairs with woken(): the post is not in use any more. */
@@ -235,11 +229,12 @@ VDB_EXPORT void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *
 		vdb__loop_post(lane->loop, &lane->destroy_post);
 }
 
-void vdb__lane_close(struct vdb_lane *lane, bool finish, vdb_done_fn done, void *arg)
+void vdb__lane_close(struct vdb_lane *lane, const uint32_t *finish, vdb_done_fn done, void *arg)
 {
 	lane->done = done;
 	lane->done_arg = arg;
-	lane->destroy_post.fn = finish ? finish_and_shut : shut;
+	lane->finish = finish;
+	lane->destroy_post.fn = shut;
 	if (vdb__load_acquire(&lane->gone))
 		done(arg);
 	else

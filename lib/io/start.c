@@ -65,6 +65,7 @@ static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 {
 	struct vdb_backend *backend = lane->backend;
 	uint64_t cost = has_data(r->pub.op) ? r->pub.len : 0;
+	uint8_t op = r->pub.op;
 	int rc;
 
 	r->state = VDB__REQ_STARTED;
@@ -72,8 +73,10 @@ static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 	rc = backend->ops.start(backend->ctx, &r->pub);
 	if (rc == VDB_REQ_PENDING) /* may be complete already */
 		return cost;
-	assert(r->state == VDB__REQ_STARTED && "completed by start(), which did not return PENDING");
-	if (r->state != VDB__REQ_STARTED)
+	/* Another op: the FLUSH behind it, which is not this answer's. */
+	assert(r->state == VDB__REQ_STARTED && r->pub.op == op &&
+	       "completed by start(), which did not return PENDING");
+	if (r->state != VDB__REQ_STARTED || r->pub.op != op)
 		return cost;
 	switch (rc) {
 	case VDB_REQ_INLINE:

@@ -42,7 +42,6 @@ struct vdb__vqueue {
 /* What to do when the lock has been let go. */
 struct vdb__due {
 	uint64_t close; /* lanes, a bit for each queue */
-	bool finish;    /* to go on later: they finish what they work on */
 	bool interrupt; /* the configuration's */
 	bool report;    /* config.broken */
 	uint32_t queue, reason;
@@ -69,6 +68,8 @@ struct vdb_virtio {
 	uint8_t status;
 	bool resetting; /* status reads 0 when all lanes have ended */
 	uint32_t stopping;
+	uint32_t
+	        finish; /* atomic: lanes that are closed finish what they work on, as they will go on later */
 	struct vdb_gate *reset_done; /* made before the first lane */
 	uint64_t resets, broken;
 

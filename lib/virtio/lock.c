@@ -25,13 +25,13 @@ static void count_off(struct vdb_virtio *device, uint32_t *word)
 }
 
 /* A lane's end may be told at once, by closed(), and be the device's end too: last. */
-static void close_lanes(struct vdb_virtio *device, uint64_t which, bool finish)
+static void close_lanes(struct vdb_virtio *device, uint64_t which)
 {
 	while (which) {
 		struct vdb__vqueue *q = &device->queues[__builtin_ctzll(which)];
 
 		which &= which - 1;
-		vdb__lane_close(q->lane, finish, vdb__vqueue_closed, q);
+		vdb__lane_close(q->lane, &device->finish, vdb__vqueue_closed, q);
 	}
 }
 
@@ -54,5 +54,5 @@ void vdb__virtio_unlock(struct vdb_virtio *device)
 			device->config.broken(device->config.broken_arg, due.queue, due.reason);
 		count_off(device, &device->telling);
 	}
-	close_lanes(device, due.close, due.finish);
+	close_lanes(device, due.close);
 }

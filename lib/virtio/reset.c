@@ -3,6 +3,7 @@
  * What waits for queues to stop: a reset (virtio 1.2, 2.4), a quiesce, the device's end. The
  * last lane to end does them all, in that order; where no queue runs they are done at once.
  */
+#include "base/atomic.h"
 #include "base/error.h"
 #include "base/export.h"
 #include "virtio/core.h"
@@ -11,6 +12,7 @@ void vdb__virtio_reset(struct vdb_virtio *device)
 {
 	device->resetting = true;
 	vdb__virtio_stop(device);
+	vdb__store(&device->finish, 0u); /* of those that were stopping already, too */
 }
 
 /* Nothing of the guest's is in use any more. */

@@ -3,6 +3,7 @@
  * Queues while they run: a virtqueue and a lane for each one that is enabled on a driven
  * device, from DRIVER_OK (or its enabling after that) until it is reset or stopped.
  */
+#include "base/atomic.h"
 #include "base/error.h"
 #include "io/lane.h"
 #include "virtio/core.h"
@@ -105,7 +106,7 @@ void vdb__vqueue_stop(struct vdb__vqueue *q)
 	q->stopping = true;
 	q->device->stopping++;
 	q->device->due.close |= 1ull << q->index;
-	q->device->due.finish = q->device->quiesced || q->device->held;
+	vdb__store(&q->device->finish, (uint32_t)(q->device->quiesced || q->device->held));
 }
 
 void vdb__virtio_stop(struct vdb_virtio *device)

@@ -206,8 +206,7 @@ static void quiesced(void *arg)
 	__atomic_store_n((uint32_t *)arg, 1u, __ATOMIC_RELEASE);
 }
 
-/* A guest that is paused, or moved, must not see its disk fail. */
-START_TEST(what_is_inline_is_finished_by_a_quiesce)
+static void open_slow(void)
 {
 	static const struct vdb_backend_ops ops = {
 	        .size = sizeof(ops), .start = slow_start, .step = slow_step};
@@ -216,7 +215,6 @@ START_TEST(what_is_inline_is_finished_by_a_quiesce)
 	struct vdb_blk_config config = {.size = sizeof(config), .at = &at};
 	struct vdb_virtio *device = NULL;
 	struct vdb_backend *slow = NULL;
-	uint32_t done = 0;
 
 	virtio_rig_unplug(&rig);
 	ck_assert_int_eq(vdb_backend_create(&ops, NULL, &info, &slow), 0);
@@ -228,6 +226,14 @@ START_TEST(what_is_inline_is_finished_by_a_quiesce)
 	submit(0, VIRTIO_BLK_T_IN, 0, 16384);
 	while (!vdb__load_acquire(&stepping))
 		sched_yield();
+}
+
+/* A guest that is paused, or moved, must not see its disk fail. */
+START_TEST(what_is_inline_is_finished_by_a_quiesce)
+{
+	uint32_t done = 0;
+
+	open_slow();
 	if (_i)
 		vdb__virtio_hold(rig.device, true);
 	else
@@ -235,6 +241,22 @@ START_TEST(what_is_inline_is_finished_by_a_quiesce)
 	vdb__store(&go, 1u);
 	ck_assert_uint_eq(outcome(0), VIRTIO_BLK_S_OK);
 	if (!_i)
+		virtio_rig_wait(&done, 1);
+}
+END_TEST
+
+START_TEST(a_reset_waits_for_nothing_inline)
+{
+	uint32_t done = 0;
+
+	open_slow();
+	if (_i)
+		ck_assert_int_eq(vdb_virtio_quiesce(rig.device, quiesced, &done), 0);
+	vdb__virtio_set_status(rig.device, 0, NULL);
+	vdb__store(&go, 1u);
+	ck_assert_uint_eq(outcome(0), VIRTIO_BLK_S_IOERR);
+	virtio_rig_reset(&rig);
+	if (_i)
 		virtio_rig_wait(&done, 1);
 }
 END_TEST
@@ -267,6 +289,7 @@ int main(void)
 	tcase_add_test(tc, g19_a_size_is_never_torn);
 	tcase_add_test(tc, a_guest_without_a_status_breaks_its_device_only);
 	tcase_add_test(tc, no_more_segments_than_the_queue_has_room_for);
+	tcase_add_loop_test(tc, a_reset_waits_for_nothing_inline, 0, 2);
 	tcase_add_loop_test(tc, what_is_inline_is_finished_by_a_quiesce, 0, 2);
 	tcase_add_test(tc, what_is_the_devices_own_is_refused);
 	return test_run("blk_device", tc);

@@ -476,7 +476,7 @@ START_TEST(close_keeps_counters_and_queue)
 	setup_slow();
 	ck_assert(mock_submit(&guest.m, VDB_OP_READ, RIG_DATA, 512, 0, 1));
 	RIG_UNTIL(&rig, hold.n == 1);
-	vdb__lane_close(guest.lane, false, gone, &done);
+	vdb__lane_close(guest.lane, NULL, gone, &done);
 	rig_turns(&rig, 10);
 	ck_assert_int_eq(done, 0);
 	rig_hold_end(&hold, 512, 5);
@@ -499,7 +499,7 @@ START_TEST(close_when_the_loop_is_gone)
 
 	setup_slow();
 	rig_close(&rig);
-	vdb__lane_close(guest.lane, false, gone, &done);
+	vdb__lane_close(guest.lane, NULL, gone, &done);
 	ck_assert_int_eq(done, 1);
 	ck_assert_ptr_null(guest.lane->queue);
 	vdb_lane_destroy(guest.lane, NULL, NULL);
