@@ -124,6 +124,8 @@ static void command_changed(struct vdb__pci_function *function)
 	if (master == function->master)
 		return;
 	function->master = master;
+	if (function->msix_cap)
+		vdb__msix_cap_changed(function);
 	if (function->ops->master)
 		function->ops->master(function, master);
 }

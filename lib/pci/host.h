@@ -55,7 +55,7 @@ void vdb__bars_decode(struct vdb_pci *pci);
 /* The capability, and the BAR's length. */
 int vdb__msix_cap_init(struct vdb__pci_function *function, struct vdb_vm *vm);
 
-/* The guest has written message control. Locked. */
+/* Message control or bus mastering may have changed. Locked. */
 void vdb__msix_cap_changed(struct vdb__pci_function *function);
 
 /* Accesses to the BAR of table and pending bits. */

@@ -77,7 +77,8 @@ int vdb__msix_cap_init(struct vdb__pci_function *function, struct vdb_vm *vm)
 	return 0;
 }
 
-/* Whoever finds MSI-X on finds the vectors on, too. */
+/* Whoever finds MSI-X on finds the vectors on, too. A message is a write to memory: a function that is no bus
+ * master keeps what it raises pending until it is. */
 void vdb__msix_cap_changed(struct vdb__pci_function *function)
 {
 	uint32_t control = vdb__pci_get(function, function->msix_cap + PCI_MSIX_FLAGS, 2);
@@ -85,7 +86,7 @@ void vdb__msix_cap_changed(struct vdb__pci_function *function)
 
 	if (!on)
 		vdb__store_release(&function->msix_on, false);
-	vdb__msix_control(function->msix, on, control & PCI_MSIX_FLAGS_MASKALL);
+	vdb__msix_control(function->msix, on, control & PCI_MSIX_FLAGS_MASKALL || !function->master);
 	if (on)
 		vdb__store_release(&function->msix_on, true);
 }

@@ -183,9 +183,14 @@ END_TEST
 
 /* ---- Interrupts ---- */
 
+static uint64_t pending(void)
+{
+	return vpci_read(&rig, rig.msix + 0x800, 8);
+}
+
 static void wait_for_pending(uint64_t bits)
 {
-	for (int i = 0; vpci_read(&rig, rig.msix + 0x800, 8) != bits; i++) {
+	for (int i = 0; pending() != bits; i++) {
 		ck_assert_int_lt(i, 20000);
 		nap();
 	}
@@ -207,6 +212,25 @@ START_TEST(masked_vectors_become_pending)
 	wait_for_pending(7);
 	ck_assert_uint_eq(vpci_read(&rig, rig.isr, 1), 0);
 	ck_assert_uint_eq(vpci_config(&rig, PCI_STATUS, 1) & PCI_STATUS_INTERRUPT, 0);
+}
+END_TEST
+
+/* A message is a write to memory (PCI 3.0, 6.2.2). */
+START_TEST(messages_wait_for_bus_mastering)
+{
+	vpci_set_config(&rig, rig.msix_cap + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE);
+	vpci_write(&rig, rig.msix + PCI_MSIX_ENTRY_LOWER_ADDR, 4, 0xfee00000);
+	vpci_write(&rig, rig.msix + PCI_MSIX_ENTRY_DATA, 4, 0x40);
+	vpci_write(&rig, rig.msix + PCI_MSIX_ENTRY_VECTOR_CTRL, 4, 0);
+	vpci_up(&rig, 0, 1);
+	set(VIRTIO_PCI_COMMON_MSIX, 2, 0);
+	vpci_write(&rig, rig.device, 1, 1);
+	ck_assert_uint_eq(pending(), 0);
+	vpci_set_config(&rig, PCI_COMMAND, 2, ALL & ~PCI_COMMAND_MASTER);
+	vpci_write(&rig, rig.device, 1, 2);
+	ck_assert_uint_eq(pending(), 1);
+	vpci_set_config(&rig, PCI_COMMAND, 2, ALL);
+	ck_assert_uint_eq(pending(), 0);
 }
 END_TEST
 
@@ -481,6 +505,7 @@ int main(void)
 	        other_widths_and_places_are_nobodys,
 	        a_vector_that_is_not_there_reads_back_as_none,
 	        masked_vectors_become_pending,
+	        messages_wait_for_bus_mastering,
 	        without_msix_the_isr_has_the_cause,
 	        every_way_of_notifying_rings,
 	        a_kick_before_its_queue_runs_is_harmless,
