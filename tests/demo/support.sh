@@ -67,3 +67,22 @@ ends() {
 says() {
 	grep -q -- "$1" "$work/out" || fail "cmdline '$words': the guest does not say \"$1\""
 }
+
+# Starts a guest that never ends; $pid is tinyvmm.
+start() {
+	: >"$work/out"
+	"$tinyvmm" run --kernel "$boot_guest" --timeout 100 --cmdline hang "$@" >"$work/out" 2>"$work/err" \
+		</dev/null &
+	pid=$!
+	until_says out 'boot guest'
+}
+
+# until_says FILE WORDS: waits until the file has them.
+until_says() {
+	for i in $(seq 900); do
+		! grep -qs -- "$2" "$work/$1" || return 0
+		sleep 0.1
+	done
+	kill -9 "$pid"
+	fail "$1 does not say: $2"
+}
