@@ -210,23 +210,30 @@ END_TEST
 
 /* ---- Resets ---- */
 
+static void run_resets(uint32_t rounds)
+{
+	pci_machine_echo(&m)->rounds = rounds;
+	m.f.reports = 0;
+	LOAD_IMAGE(&m.f, virtio_pci, false, 0);
+	pci_machine_run(&m);
+}
+
 static void resets(uint32_t mode, uint32_t rounds, uint64_t features)
 {
 	struct echo_params *params = pci_machine_echo(&m);
-	int before, after;
+	int fds;
 
 	params->mode = mode;
 	params->size = 32;
-	params->rounds = rounds;
 	params->batch = 8;
 	params->spin = 5000;
 	params->features = features;
 	m.echo.late_us = 100;
-	before = leak_fds();
-	LOAD_IMAGE(&m.f, virtio_pci, false, 0);
-	pci_machine_run(&m);
-	after = leak_fds();
-	ck_assert_int_le(after, before + 2); /* the last life is still there */
+	/* A few first: the loop takes up what the device is made of at its own time. */
+	run_resets(5);
+	fds = leak_fds();
+	run_resets(rounds);
+	ck_assert_int_eq(leak_fds(), fds);
 }
 
 START_TEST(g11_resets_with_requests_in_flight)
@@ -237,7 +244,7 @@ END_TEST
 
 START_TEST(g13_resets_of_one_queue)
 {
-	resets(ECHO_QUEUE_RESETS, 100, BIT(RING_RESET));
+	resets(ECHO_QUEUE_RESETS, 100, BIT(RING_RESET) | (_i ? BIT(VIRTIO_F_RING_PACKED) : 0));
 }
 END_TEST
 
@@ -256,6 +263,6 @@ int main(void)
 	tcase_add_test(tc, doorbells_move_under_load);
 	tcase_add_loop_test(tc, what_is_masked_comes_once, 0, 2);
 	tcase_add_test(tc, g11_resets_with_requests_in_flight);
-	tcase_add_test(tc, g13_resets_of_one_queue);
+	tcase_add_loop_test(tc, g13_resets_of_one_queue, 0, 2);
 	return test_run_within("virtio_pci_guest", tc, 120);
 }

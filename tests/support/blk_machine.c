@@ -22,7 +22,9 @@
 const uint64_t blk_machine_rings[BLK_RINGS_TRIED] = {
         0,
         BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC),
+        BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_RING_F_EVENT_IDX),
         BIT(VIRTIO_F_RING_PACKED),
+        BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_RING_F_EVENT_IDX),
         BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC),
 };
 
@@ -58,7 +60,8 @@ void blk_machine_plug(struct blk_machine *m, uint32_t flags)
 {
 	const struct vdb_file_config file = {
 	        .size = sizeof(file), .path = m->path, .flags = flags | VDB_FILE_LOCK};
-	const struct vdb_virtio_config at = {.size = sizeof(at), .mem = m->f.mem, .loop = m->loop};
+	const struct vdb_virtio_config at = {
+	        .size = sizeof(at), .flags = VDB_VIRTIO_IN_ORDER, .mem = m->f.mem, .loop = m->loop};
 	struct vdb_blk_config blk = {.size = sizeof(blk), .at = &at, .serial = "bare metal"};
 
 	must(vdb_backend_file(&file, &blk.backend));

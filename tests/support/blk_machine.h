@@ -14,7 +14,7 @@
 #include "run.h"
 
 #define BLK_DISK (1u << 20)
-#define BLK_RINGS_TRIED 4
+#define BLK_RINGS_TRIED 6
 
 struct blk_machine {
 	struct kvm_fixture f;
@@ -25,7 +25,7 @@ struct blk_machine {
 	char path[64];
 };
 
-/* Features of rings: split and packed, bare and with all that saves work. */
+/* Features of rings: split and packed: bare, with all that saves work, in order. */
 extern const uint64_t blk_machine_rings[BLK_RINGS_TRIED];
 
 void blk_machine_open(struct blk_machine *m);
