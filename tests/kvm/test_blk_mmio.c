@@ -52,7 +52,7 @@ END_TEST
 
 START_TEST(without_the_page_cache)
 {
-	drive(VDB_FILE_DIRECT, blk_machine_rings[BLK_RINGS_TRIED - 1], true);
+	drive(VDB_FILE_DIRECT, blk_machine_rings[_i], true);
 }
 END_TEST
 
@@ -64,6 +64,6 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, polling, 0, BLK_RINGS_TRIED);
 	tcase_add_loop_test(tc, by_interrupt, 0, BLK_RINGS_TRIED);
-	tcase_add_test(tc, without_the_page_cache);
+	tcase_add_loop_test(tc, without_the_page_cache, 0, BLK_RINGS_TRIED);
 	return test_run_within("blk_mmio", tc, 120);
 }

@@ -81,7 +81,7 @@ END_TEST
 START_TEST(without_the_page_cache)
 {
 	plug(VDB_FILE_DIRECT, VDB_NOTIFY_AUTO, 0);
-	drive(blk_machine_rings[BLK_RINGS_TRIED - 1], true, 0);
+	drive(blk_machine_rings[_i], true, 0);
 }
 END_TEST
 
@@ -95,6 +95,6 @@ int main(void)
 	tcase_add_loop_test(tc, polling_rings_ports, 0, BLK_RINGS_TRIED);
 	tcase_add_loop_test(tc, by_intx, 0, BLK_RINGS_TRIED);
 	tcase_add_loop_test(tc, by_msix, 0, BLK_RINGS_TRIED);
-	tcase_add_test(tc, without_the_page_cache);
+	tcase_add_loop_test(tc, without_the_page_cache, 0, BLK_RINGS_TRIED);
 	return test_run_within("blk_pci", tc, 120);
 }
