@@ -113,7 +113,7 @@ void vdb__file_unlock(const struct vdb__file *file)
 
 int vdb__file_size(const struct vdb__file *file, uint64_t *size)
 {
-	struct stat st;
+	struct stat st = {0};
 
 	if (file->regular ? fstat(file->fd, &st) : ioctl(file->fd, BLKGETSIZE64, size))
 		return vdb__fail_sys(errno, "image: its size");

@@ -194,6 +194,17 @@ START_TEST(nonsense_is_refused)
 }
 END_TEST
 
+/* The pointer and the table's header; where its entries end. */
+static const unsigned char *check_mp_header(const unsigned char *head)
+{
+	ck_assert_mem_eq(buf, "_MP_", 4);
+	check_sum(buf, 16);
+	ck_assert_uint_eq(get32(buf + 4), 0xf0010);
+	ck_assert_mem_eq(head, "PCMP", 4);
+	check_sum(head, get32(head + 4) & 0xffff);
+	return head + (get32(head + 4) & 0xffff);
+}
+
 /* What a kernel without ACPI does: find the pointer, check the sums, walk all entries. */
 static void check_mptable(const struct vdb_machine *machine, unsigned processors, unsigned interrupts)
 {
@@ -204,12 +215,7 @@ static void check_mptable(const struct vdb_machine *machine, unsigned processors
 
 	ck_assert_msg(len > 0, "%s", vdb_errmsg());
 	ck_assert_uint_le((size_t)len, vdb_mptable_bytes(machine));
-	ck_assert_mem_eq(buf, "_MP_", 4);
-	check_sum(buf, 16);
-	ck_assert_uint_eq(get32(buf + 4), 0xf0010);
-	ck_assert_mem_eq(head, "PCMP", 4);
-	check_sum(head, get32(head + 4) & 0xffff);
-	end = head + (get32(head + 4) & 0xffff);
+	end = check_mp_header(head);
 	ck_assert_ptr_eq(end, buf + len);
 	for (entry = head + 44; entry < end; entry += sizes[entry[0]]) {
 		ck_assert_uint_lt(entry[0], 5);

@@ -95,7 +95,7 @@ static uint32_t finish(void *ctx, struct vdb__view *view, const struct vdb__fram
 	*status = (unsigned char)(result < 0 ? -result : 1);
 	vdb__view_mark(view, frame->word[0], 1);
 	if (result == 0 && identity) {
-		memcpy(identity, "name", 4);
+		memcpy(identity, (const char[4]){'n', 'a', 'm', 'e'}, 4);
 		written = 4;
 	}
 	return (uint32_t)written + 1;
