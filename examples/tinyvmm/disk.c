@@ -126,7 +126,7 @@ static const struct key keys[] = {
 static int take(struct disk *disk, const char *name, const char *value)
 {
 	for (size_t i = 0; i < KEYS; i++) {
-		if (strcmp(keys[i].name, name))
+		if (strcmp(keys[i].name, name) != 0)
 			continue;
 		if (!value && !keys[i].is_switch)
 			return complain("--disk %s: needs a value: %s=...", name, name);

@@ -37,7 +37,7 @@ static int *pin_of(struct run_options *options, const char *thread)
 
 	if (!strcmp(thread, "loop"))
 		return &options->pin_loop;
-	if (strncmp(thread, "vcpu", 4) ||
+	if (strncmp(thread, "vcpu", 4) != 0 ||
 	    value_number32("--pin vcpu", thread + 4, 0, RUN_MAX_CPUS - 1, &index))
 		return NULL;
 	return &options->pins[index];
@@ -48,7 +48,7 @@ static int take(struct run_options *options, char *part)
 	char *value = strchr(part, '=');
 	int *pin;
 
-	if (!value || (strncmp(part, "vcpu", 4) && strncmp(part, "loop=", 5)))
+	if (!value || (strncmp(part, "vcpu", 4) != 0 && strncmp(part, "loop=", 5) != 0))
 		return complain("--pin %s: must be like vcpu0=CPU or loop=CPU", part);
 	*value++ = '\0';
 	pin = pin_of(options, part);
