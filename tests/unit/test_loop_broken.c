@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LABELS: tsan */
-/* WRAP: preadv epoll_wait */
+/* WRAP: preadv2 epoll_wait */
 /* An engine that failed for good: what its I/O threads have is waited for, and done once. */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,16 +15,17 @@
 
 static uint32_t reading, go_on, broken;
 
-ssize_t __wrap_preadv(int fd, const struct iovec *iov, int niov, off_t offset);
+ssize_t __wrap_preadv2(int fd, const struct iovec *iov, int niov, off_t offset, int flags);
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int room, int timeout);
 int __real_epoll_wait(int fd, struct epoll_event *events, int room, int timeout);
 
 /* A disk that answers after the engine has failed. */
-ssize_t __wrap_preadv(int fd, const struct iovec *iov, int niov, off_t offset)
+ssize_t __wrap_preadv2(int fd, const struct iovec *iov, int niov, off_t offset, int flags)
 {
 	(void)fd;
 	(void)niov;
 	(void)offset;
+	(void)flags;
 	__atomic_store_n(&reading, 1u, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&go_on, __ATOMIC_ACQUIRE))
 		usleep(1000);
