@@ -12,6 +12,7 @@
  */
 #include "base/atomic.h"
 #include "base/error.h"
+#include "queue/arm.h"
 #include "queue/virtq.h"
 
 #define F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -288,18 +289,6 @@ static void packed_hush(struct vdb__virtq *q)
 	mark_event(q);
 }
 
-/* The device's event is stored, the next buffer's flags are loaded: pairs with the fence of a driver that
- * has made a buffer available, before it looks whether to ring. */
-static inline void arm_fence(void)
-{
-#ifdef VDB__BREAK_DEVICE_FENCE
-	/* Only for the test that shows what the fence is for. */
-	__asm__ __volatile__("" ::: "memory");
-#else
-	vdb__fence_full();
-#endif
-}
-
 static bool packed_arm(struct vdb_queue *base)
 {
 	struct vdb__virtq *q = vdb__virtq(base);
@@ -312,7 +301,7 @@ static bool packed_arm(struct vdb_queue *base)
 		write_event(q, word_of(q->packed.avail) | VRING_PACKED_EVENT_FLAG_DESC << 16);
 	else
 		write_event(q, VRING_PACKED_EVENT_FLAG_ENABLE << 16);
-	arm_fence();
+	vdb__arm_fence();
 	pending = packed_pending(base);
 	mark_event(q); /* last: its fence must not do the work of ours */
 	return pending;

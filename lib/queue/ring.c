@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/export.h"
+#include "queue/arm.h"
 #include "queue/index.h"
 
 #define ALL_FEATURES (VDB_F_EVENT_IDX | VDB_F_SG | VDB_F_MEMOPS)
@@ -148,17 +149,6 @@ static bool ring_publish(struct vdb_queue *q)
 	return interrupt;
 }
 
-/* sq_event is stored, sq_tail is loaded: pairs with vdb_guest_submit(). */
-static inline void arm_fence(void)
-{
-#ifdef VDB__BREAK_DEVICE_FENCE
-	/* Only for the test that shows what the fence is for. */
-	__asm__ __volatile__("" ::: "memory");
-#else
-	vdb__fence_full();
-#endif
-}
-
 static bool ring_arm(struct vdb_queue *q)
 {
 	struct vdb__ring *ring = vdb__ring(q);
@@ -167,7 +157,7 @@ static bool ring_arm(struct vdb_queue *q)
 	if (q->state != VDB_RING_READY || !ring->shared)
 		return ring_pending(q); /* handshakes ring without being asked */
 	vdb__store(&ring->shared->sq_event.value, ring->sq_head);
-	arm_fence();
+	vdb__arm_fence(); /* pairs with vdb_guest_submit() */
 	pending = ring_pending(q);
 	/* Last: marking has a fence of its own, which must not do the work of ours. */
 	vdb__view_mark(&q->view, ring->gpa, sizeof(struct vdb_ring));

@@ -13,6 +13,7 @@
  */
 #include "base/atomic.h"
 #include "base/error.h"
+#include "queue/arm.h"
 #include "queue/virtq.h"
 
 /* Areas, with the words of EVENT_IDX behind the rings whether negotiated or not (2.7). */
@@ -262,18 +263,6 @@ static void split_hush(struct vdb__virtq *q)
 	mark_request(q);
 }
 
-/* avail_event or flags are stored, avail->idx is loaded: pairs with the fence of a driver that has
- * made a buffer available, before it looks whether to ring. */
-static inline void arm_fence(void)
-{
-#ifdef VDB__BREAK_DEVICE_FENCE
-	/* Only for the test that shows what the fence is for. */
-	__asm__ __volatile__("" ::: "memory");
-#else
-	vdb__fence_full();
-#endif
-}
-
 static bool split_arm(struct vdb_queue *base)
 {
 	struct vdb__virtq *q = vdb__virtq(base);
@@ -287,7 +276,7 @@ static bool split_arm(struct vdb_queue *base)
 		vdb__store(avail_event(q), s->taken);
 	else
 		vdb__store(&s->used->flags, (uint16_t)0);
-	arm_fence();
+	vdb__arm_fence();
 	pending = split_pending(base);
 	/* Last: marking has a fence of its own, which must not do the work of ours. */
 	mark_request(q);
