@@ -62,8 +62,7 @@ static void check_failure(int err, unsigned n, int fds)
 
 	ck_assert_msg(err < 0 && err > -4096, "call %u (%s) failed: returned %d", n, what, err);
 	ck_assert_msg(vdb_errmsg()[0], "call %u (%s) failed: %d without a message", n, what, err);
-	/* Fewer: a VM that was let go before is closed by now, on a thread of its own. */
-	ck_assert_msg(leak_fds() <= fds, "call %u (%s) failed: %d fds before, %d after", n, what, fds,
+	ck_assert_msg(leak_fds() == fds, "call %u (%s) failed: %d fds before, %d after", n, what, fds,
 	              leak_fds());
 }
 
