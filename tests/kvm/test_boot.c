@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "image.h"
 #include "kernels.h"
 #include "kvm_fixture.h"
 
@@ -18,7 +19,7 @@ static struct vdb_boot_info info = {.size = sizeof(info)};
 static void setup(void)
 {
 	kvm_fixture_make(&f, NULL, 2);
-	kernel_file(initrd_path, INITRD, sizeof(INITRD));
+	image_store(initrd_path, INITRD, sizeof(INITRD));
 }
 
 static void teardown(void)

@@ -17,18 +17,24 @@ void image_pattern(void *to, size_t len, unsigned seed)
 		bytes[i] = (unsigned char)(seed + i * 7 + (i >> 8) * 3);
 }
 
-void image_make(char *path, size_t len, unsigned seed)
+void image_store(char *path, const void *bytes, size_t len)
 {
-	unsigned char *bytes = malloc(len);
 	int fd;
 
-	ck_assert_ptr_nonnull(bytes);
-	image_pattern(bytes, len, seed);
 	(void)snprintf(path, 64, "%s/vdb-image-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	fd = mkstemp(path);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(write(fd, bytes, len), (ssize_t)len);
 	ck_assert_int_eq(close(fd), 0);
+}
+
+void image_make(char *path, size_t len, unsigned seed)
+{
+	unsigned char *bytes = malloc(len);
+
+	ck_assert_ptr_nonnull(bytes);
+	image_pattern(bytes, len, seed);
+	image_store(path, bytes, len);
 	free(bytes);
 }
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "image.h"
+
 #define CODE 0x400u /* offset of an ELF file's code */
 #define NOTE 0x200u
 #define BSS 0x1000u
@@ -121,20 +123,9 @@ void kernel_elf32(struct kernel *k, const void *code, size_t len)
 	        .p_type = PT_NOTE, .p_offset = NOTE, .p_filesz = 20, .p_memsz = 20, .p_align = 4};
 }
 
-void kernel_file(char *path, const void *bytes, size_t len)
-{
-	int fd;
-
-	(void)snprintf(path, 64, "%s/vdb-kernel-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	fd = mkstemp(path);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, bytes, len), (ssize_t)len);
-	(void)close(fd);
-}
-
 void kernel_write(const struct kernel *k, char *path)
 {
-	kernel_file(path, k->bytes, k->len);
+	image_store(path, k->bytes, k->len);
 }
 
 void kernel_remove(const char *path)

@@ -32,7 +32,6 @@ void kernel_elf(struct kernel *k, const void *code, size_t len);
 void kernel_elf32(struct kernel *k, const void *code, size_t len);
 
 /* A file of its own, whose name is written to `path` (at least 64 bytes); kernel_remove() it. */
-void kernel_file(char *path, const void *bytes, size_t len);
 void kernel_write(const struct kernel *k, char *path);
 void kernel_remove(const char *path);
 

@@ -7,6 +7,7 @@
 #include <vdb/boot.h>
 #include <vdb/error.h>
 
+#include "image.h"
 #include "kernels.h"
 #include "suite.h"
 
@@ -83,7 +84,7 @@ static struct boot_params zero_page(void)
 
 static void make_initrd(size_t len)
 {
-	kernel_file(initrd_path, code, sizeof(code));
+	image_store(initrd_path, code, sizeof(code));
 	ck_assert_int_eq(truncate(initrd_path, (off_t)len), 0);
 }
 

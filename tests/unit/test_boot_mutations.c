@@ -12,6 +12,7 @@
 #include <vdb/boot.h>
 #include <vdb/error.h>
 
+#include "image.h"
 #include "kernels.h"
 #include "suite.h"
 
@@ -99,7 +100,7 @@ static void rounds(unsigned from)
 
 	seed = from;
 	kernel_write(&good, path);
-	kernel_file(initrd, code, sizeof(code));
+	image_store(initrd, code, sizeof(code));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(vdb_mem_create(&mem), 0);

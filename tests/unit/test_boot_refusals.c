@@ -8,6 +8,7 @@
 #include <vdb/boot.h>
 #include <vdb/error.h>
 
+#include "image.h"
 #include "kernels.h"
 #include "suite.h"
 
@@ -85,7 +86,7 @@ START_TEST(a_fifo_is_not_waited_for)
 {
 	char fifo[64];
 
-	kernel_file(fifo, "", 0);
+	image_store(fifo, "", 0);
 	kernel_remove(fifo);
 	ck_assert_int_eq(mkfifo(fifo, 0600), 0);
 	refused(EINVAL, "no regular file", (struct vdb_boot_config){.kernel = fifo});
@@ -330,7 +331,7 @@ START_TEST(initrds_that_are_not_there_or_too_large)
 	bzimage();
 	refused(ENOENT, "initrd /nonexistent", (struct vdb_boot_config){.initrd = "/nonexistent"});
 	refused(EINVAL, "no regular file", (struct vdb_boot_config){.initrd = "/tmp"});
-	kernel_file(initrd, "", 0);
+	image_store(initrd, "", 0);
 	refused(EINVAL, "empty", (struct vdb_boot_config){.initrd = initrd});
 	ck_assert_int_eq(truncate(initrd, 0x2f0001), 0); /* memory is that and the kernel, but for a byte */
 	refused(ENOSPC, "3080193 bytes fit nowhere", (struct vdb_boot_config){.initrd = initrd});
