@@ -25,6 +25,13 @@ enum {
 	VDB_ENGINE_EPOLL = 2, /* epoll and a thread pool for disk I/O */
 };
 
+/* What io_uring may do beyond what is always used. Each is dropped where the kernel refuses it:
+ * vdb_loop_stats.features tells. With VDB_ENGINE_EPOLL they mean nothing. */
+
+/* A thread of the kernel's takes submissions, so that the loop makes no system call for them while that
+ * thread is awake. It spins for sq_idle_ms after the last one: for a host with a CPU to spare. */
+#define VDB_LOOP_SQPOLL (1u << 0)
+
 struct vdb_loop_config {
 	uint32_t size;
 	uint32_t engine;       /* VDB_ENGINE_* */
@@ -34,7 +41,9 @@ struct vdb_loop_config {
 	uint32_t poll_ns;      /* look at hot rings that long before sleeping; 0 = sleep at once */
 	uint64_t quantum;      /* bytes a tenant may be served per turn; 0 = 256 KiB */
 	uint32_t request_cost; /* bytes that a request counts for besides its data; 0 = 4096 */
-	uint32_t reserved;
+	uint32_t flags;        /* VDB_LOOP_* */
+	uint32_t sq_idle_ms;   /* SQPOLL: 0 = the kernel's default, 1000 */
+	uint32_t sq_cpu;       /* SQPOLL: the thread stays on host CPU sq_cpu - 1; 0 = anywhere */
 };
 
 /* config may be NULL. VDB_ENGINE_URING: -ENOSYS, -EPERM where it is forbidden. */
@@ -132,6 +141,10 @@ struct vdb_tenant_stats {
 /* Monotonic counters. Any thread, at no cost to the loop. */
 VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats);
 
+/* What of io_uring is in use, besides its setup flags. */
+#define VDB_LOOP_HAS_RING_FD (1u << 0) /* the ring is known to its thread: no look-up of its fd */
+#define VDB_LOOP_HAS_SQPOLL (1u << 1)
+
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {
 	uint32_t size;
@@ -147,6 +160,7 @@ struct vdb_loop_stats {
 	uint64_t rearms;      /* multishot polls that had ended */
 	uint64_t poll_hits;   /* work found by looking, not by a bell */
 	uint64_t uring_flags; /* IORING_SETUP_* in use */
+	uint64_t features;    /* VDB_LOOP_HAS_* */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);
 

@@ -62,8 +62,8 @@ struct vdb__engine_ops {
 	void (*destroy)(struct vdb__engine *engine);
 
 	/* The calling thread is the one that uses the engine from now on. Before, nobody
-	 * did, or park() was called. */
-	int (*bind)(struct vdb__engine *engine);
+	 * did, or park() was called. `stays`: until park(). */
+	int (*bind)(struct vdb__engine *engine, bool stays);
 	/* After it no request is in the kernel's hands, so that the thread may end. Those that
 	 * were wait in the loop's backlog for the next bind(). */
 	int (*park)(struct vdb__engine *engine);

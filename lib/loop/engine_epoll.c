@@ -314,7 +314,14 @@ static bool epoll_queued(const struct vdb__engine *engine)
 
 /* ---- Which thread: any ---- */
 
-static int epoll_bind(struct vdb__engine *engine)
+static int epoll_bind(struct vdb__engine *engine, bool stays)
+{
+	(void)stays;
+	(void)engine;
+	return 0;
+}
+
+static int epoll_park(struct vdb__engine *engine)
 {
 	(void)engine;
 	return 0;
@@ -345,7 +352,7 @@ static const struct vdb__engine_ops epoll_ops = {
         .kind = VDB_ENGINE_EPOLL,
         .destroy = epoll_destroy,
         .bind = epoll_bind,
-        .park = epoll_bind,
+        .park = epoll_park,
         .inflight = epoll_inflight,
         .fd = epoll_fd,
         .watch = epoll_watch,

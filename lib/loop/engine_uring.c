@@ -77,12 +77,38 @@ static int uring_enter(struct vdb__engine *engine, bool wait)
 		vdb__count(&engine->loop->stats.sleeps, 1);
 		return judge(u, vdb__uring_hand_over(u, 1));
 	}
+	if (wait && u->ring.flags & IORING_SETUP_SQPOLL)
+		(void)io_uring_sqring_wait(&u->ring);
 	return judge(u, vdb__uring_hand_over(u, 0));
 }
 
 /* ---- Which thread ---- */
 
-static int uring_bind(struct vdb__engine *engine)
+void vdb__uring_has(struct uring *u, uint64_t feature, bool has)
+{
+	uint64_t *features = &u->engine.loop->stats.features;
+
+	vdb__store(features, has ? *features | feature : *features & ~feature);
+}
+
+/* The number is the thread's, not the process's: only park() ends it, on the same thread. */
+static void know_ring(struct uring *u)
+{
+	if (u->known)
+		return;
+	u->known = io_uring_register_ring_fd(&u->ring) == 1;
+	vdb__uring_has(u, VDB_LOOP_HAS_RING_FD, u->known);
+}
+
+static void forget_ring(struct uring *u)
+{
+	if (u->known && !u->failed)
+		(void)io_uring_unregister_ring_fd(&u->ring);
+	u->known = false;
+	vdb__uring_has(u, VDB_LOOP_HAS_RING_FD, false);
+}
+
+static int uring_bind(struct vdb__engine *engine, bool stays)
 {
 	struct uring *u = vdb__uring_of(engine);
 	int err;
@@ -96,6 +122,8 @@ static int uring_bind(struct vdb__engine *engine)
 	}
 	u->enabled = true;
 	u->parked = false;
+	if (stays)
+		know_ring(u);
 	return 0;
 }
 
@@ -121,6 +149,7 @@ static int uring_park(struct vdb__engine *engine)
 		err = uring_enter(engine, true);
 		vdb__loop_reap(engine->loop);
 	}
+	forget_ring(u);
 	return err;
 }
 
@@ -175,6 +204,7 @@ int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out)
 	vdb__list_init(&u->unarmed);
 	vdb__list_init(&u->unsent);
 	vdb__store(&loop->stats.uring_flags, flags);
+	vdb__store(&loop->stats.features, flags & IORING_SETUP_SQPOLL ? VDB_LOOP_HAS_SQPOLL : 0);
 	*out = &u->engine;
 	return 0;
 }

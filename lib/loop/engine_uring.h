@@ -33,6 +33,7 @@ struct uring {
 	int event_fd;             /* for those who nest the loop */
 	bool nested;
 	bool enabled;
+	bool known;  /* to its thread, by number */
 	bool parked; /* nothing new is started */
 	int failed;
 };
@@ -47,6 +48,14 @@ static inline void *tagged(void *pointer, uintptr_t tag)
 	return (void *)((uintptr_t)pointer | tag);
 }
 
+/* What the kernel, or its thread, has yet to be told of. */
+static inline bool vdb__uring_unsent(const struct uring *u)
+{
+	if (u->ring.flags & IORING_SETUP_SQPOLL)
+		return *u->ring.sq.ktail != u->ring.sq.sqe_tail;
+	return io_uring_sq_ready(&u->ring);
+}
+
 /* Why the kernel wants to be entered although nothing is submitted. */
 static inline unsigned vdb__uring_kernel_flags(const struct uring *u)
 {
@@ -57,6 +66,9 @@ static inline unsigned vdb__uring_kernel_flags(const struct uring *u)
 
 /* The engine has failed for good; returns the error. */
 int vdb__uring_fail(struct uring *u, int err);
+
+/* VDB_LOOP_HAS_*, in the statistics. */
+void vdb__uring_has(struct uring *u, uint64_t feature, bool has);
 
 /* ---- engine_uring_submit.c ---- */
 

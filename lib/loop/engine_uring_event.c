@@ -115,5 +115,5 @@ bool vdb__uring_ready(const struct vdb__engine *engine)
 
 bool vdb__uring_queued(const struct vdb__engine *engine)
 {
-	return !vdb__uring_of(engine)->failed && io_uring_sq_ready(&vdb__uring_of(engine)->ring);
+	return !vdb__uring_of(engine)->failed && vdb__uring_unsent(vdb__uring_of(engine));
 }

@@ -7,20 +7,27 @@
 
 #define MAX_TRANSFER 0x7ffff000u
 
+/* The kernel's thread, while awake, sees for itself what is submitted. */
+static bool needs_call(const struct uring *u)
+{
+	return !(u->ring.flags & IORING_SETUP_SQPOLL) ||
+	       IO_URING_READ_ONCE(*u->ring.sq.kflags) & IORING_SQ_NEED_WAKEUP;
+}
+
 int vdb__uring_hand_over(struct uring *u, unsigned wait)
 {
-	bool kernel_work = vdb__uring_kernel_flags(u);
+	bool kernel_work = vdb__uring_kernel_flags(u), call = needs_call(u);
 	int ret;
 
 	if (wait)
 		ret = io_uring_submit_and_wait(&u->ring, wait);
 	else if (kernel_work)
 		ret = io_uring_submit_and_get_events(&u->ring);
-	else if (io_uring_sq_ready(&u->ring))
+	else if (vdb__uring_unsent(u))
 		ret = io_uring_submit(&u->ring);
 	else
 		return 0;
-	vdb__count(&u->engine.loop->stats.enters, 1);
+	vdb__count(&u->engine.loop->stats.enters, wait || kernel_work || call);
 	/* IORING_SQ_TASKRUN may outlive its work (Linux 6.18 leaves it set when more comes while it runs what
 	 * is left of more than 20) until there is other work. Waiting does not go by it. */
 	u->engine.blind = !io_uring_cq_ready(&u->ring) && vdb__uring_kernel_flags(u) & IORING_SQ_TASKRUN;

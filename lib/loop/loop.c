@@ -20,6 +20,16 @@
 #define MAX_ENTRIES 32768u
 #define MAX_QUANTUM (1ull << 40)
 #define MAX_POOL 64
+#define KNOWN_FLAGS VDB_LOOP_SQPOLL
+
+static int check_flags(const struct vdb_loop_config *own)
+{
+	if (own->flags & ~KNOWN_FLAGS)
+		return vdb__fail(EINVAL, "loop: unknown flags %#x; see VDB_LOOP_*", own->flags);
+	if ((own->sq_idle_ms || own->sq_cpu) && !(own->flags & VDB_LOOP_SQPOLL))
+		return vdb__fail(EINVAL, "loop: sq_idle_ms, sq_cpu are for VDB_LOOP_SQPOLL");
+	return 0;
+}
 
 static int take_config(struct vdb_loop_config *own, const struct vdb_loop_config *config)
 {
@@ -41,9 +51,7 @@ static int take_config(struct vdb_loop_config *own, const struct vdb_loop_config
 	if (own->quantum > MAX_QUANTUM)
 		return vdb__fail(EINVAL, "loop: quantum %llu is more than %llu",
 		                 (unsigned long long)own->quantum, MAX_QUANTUM);
-	if (own->reserved)
-		return vdb__fail(EINVAL, "loop: reserved is %u; it must be 0", own->reserved);
-	return 0;
+	return check_flags(own);
 }
 
 static void defaults(struct vdb_loop_config *own)
@@ -253,6 +261,7 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .rearms = vdb__load(&loop->stats.rearms),
 	        .poll_hits = vdb__load(&loop->stats.poll_hits),
 	        .uring_flags = vdb__load(&loop->stats.uring_flags),
+	        .features = vdb__load(&loop->stats.features),
 	};
 
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_loop_stats");

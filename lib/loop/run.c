@@ -35,8 +35,9 @@ static int take(struct vdb_loop *loop)
 	return err;
 }
 
-/* Takes the loop for this thread, for the first time or again. `from`: whose it may be. */
-static int own(struct vdb_loop *loop, int32_t from)
+/* Takes the loop for this thread, for the first time or again. `from`: whose it may be; `stays`: until
+ * park(). */
+static int own(struct vdb_loop *loop, int32_t from, bool stays)
 {
 	int32_t me = thread_id(), owner = vdb__load_acquire(&loop->owner);
 	int err = 0;
@@ -47,22 +48,27 @@ static int own(struct vdb_loop *loop, int32_t from)
 		err = take(loop);
 	}
 	if (!err)
-		err = loop->engine->ops->bind(loop->engine);
+		err = loop->engine->ops->bind(loop->engine, stays);
 	if (err)
 		vdb__store_release(&loop->owner, owner);
 	return err;
 }
 
-int vdb__loop_enter(struct vdb_loop *loop, bool take_over)
+static int enter(struct vdb_loop *loop, bool take_over, bool stays)
 {
 	int err;
 
 	if (!vdb__cas(&loop->running, 0, 1))
 		return busy();
-	err = own(loop, take_over ? vdb__load(&loop->owner) : 0);
+	err = own(loop, take_over ? vdb__load(&loop->owner) : 0, stays);
 	if (err)
 		vdb__store_release(&loop->running, 0);
 	return err;
+}
+
+int vdb__loop_enter(struct vdb_loop *loop, bool take_over)
+{
+	return enter(loop, take_over, false);
 }
 
 void vdb__loop_leave(struct vdb_loop *loop)
@@ -91,7 +97,7 @@ static int run(struct vdb_loop *loop)
 
 VDB_EXPORT int vdb_loop_run(struct vdb_loop *loop)
 {
-	int err = vdb__loop_enter(loop, false), parked;
+	int err = enter(loop, false, true), parked;
 
 	if (err)
 		return err;

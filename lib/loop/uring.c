@@ -1,46 +1,117 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which io_uring the kernel has to offer. */
+/* Which io_uring the kernel has to offer, and what is asked of it. */
 #include "loop/uring.h"
 
 #include <errno.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "loop/state.h"
 
-/* Newest kernel first: each step gives up what an older one does not know. */
-static const unsigned setup_flags[] = {
-        IORING_SETUP_DEFER_TASKRUN,
-        IORING_SETUP_SINGLE_ISSUER,
-        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-        IORING_SETUP_SUBMIT_ALL,
-        IORING_SETUP_R_DISABLED,
+/* All that is ever submitted. */
+static const uint8_t opcodes[] = {
+        IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ,  IORING_OP_READV,
+        IORING_OP_WRITE,    IORING_OP_WRITEV,       IORING_OP_FSYNC, IORING_OP_FALLOCATE,
 };
-#define STEPS (sizeof(setup_flags) / sizeof(setup_flags[0]))
 
-int vdb__uring_open(const struct vdb_loop *loop, struct io_uring *ring, unsigned *used)
+bool vdb__uring_submits(uint8_t opcode)
 {
-	const struct vdb_loop_config *config = &loop->config;
-	int err = -EINVAL;
+	for (size_t i = 0; i < sizeof(opcodes); i++)
+		if (opcodes[i] == opcode)
+			return true;
+	return false;
+}
+
+/* Newest kernel first: each step gives up what an older one does not know. Some make sense only with others,
+ * or not with others at all. */
+static const struct step {
+	unsigned flags, needs;
+} steps[] = {
+        {IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_TASKRUN_FLAG},
+        {IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_R_DISABLED}, /* or it is the creating thread's */
+        {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0},
+        {IORING_SETUP_SUBMIT_ALL, 0},
+        {IORING_SETUP_R_DISABLED, 0},
+};
+#define STEPS (sizeof(steps) / sizeof(steps[0]))
+
+static int setup(const struct vdb_loop_config *config, unsigned flags, struct io_uring *ring)
+{
+	struct io_uring_params params = {
+	        .flags = flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+	        .cq_entries = config->cq_entries,
+	};
+	int err;
+
+	if (flags & IORING_SETUP_SQPOLL)
+		params.sq_thread_idle = config->sq_idle_ms;
+	if (flags & IORING_SETUP_SQ_AFF)
+		params.sq_thread_cpu = config->sq_cpu - 1;
+	err = io_uring_queue_init_params(config->sq_entries, ring, &params);
+	if (!err && !(params.features & IORING_FEAT_RSRC_TAGS)) {
+		io_uring_queue_exit(ring);
+		return -ENOTSUP;
+	}
+	return err;
+}
+
+/* What was given up on the way to what works, but was not what did not: kept, if the kernel agrees. */
+static void regain(const struct vdb_loop_config *config, unsigned dropped, struct io_uring *ring,
+                   unsigned *flags)
+{
+	struct io_uring better;
+
+	for (size_t i = STEPS; i--;) {
+		const struct step *step = &steps[i];
+
+		if (!(dropped & step->flags) || (*flags & step->needs) != step->needs ||
+		    setup(config, *flags | step->flags, &better))
+			continue;
+		io_uring_queue_exit(ring);
+		*ring = better;
+		*flags |= step->flags;
+	}
+}
+
+static int open_best(const struct vdb_loop_config *config, unsigned wanted, struct io_uring *ring,
+                     unsigned *used)
+{
+	unsigned flags = wanted, last = 0;
+	int err = setup(config, flags, ring);
+
+	for (size_t i = 0; i < STEPS && err == -EINVAL; i++) {
+		last = flags & steps[i].flags;
+		flags &= ~steps[i].flags;
+		if (last)
+			err = setup(config, flags, ring);
+	}
+	if (!err)
+		regain(config, wanted & ~flags & ~last, ring, &flags);
+	*used = flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+	return err;
+}
+
+/* The thread takes what the others are about upon itself. */
+static unsigned with_thread(const struct vdb_loop_config *config)
+{
+	return IORING_SETUP_SQPOLL | (config->sq_cpu ? (unsigned)IORING_SETUP_SQ_AFF : 0) |
+	       IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED;
+}
+
+static unsigned without_thread(const struct vdb_loop *loop)
+{
+	unsigned flags = 0;
 
 	/* Under DEFER_TASKRUN nobody is woken who sleeps elsewhere (Linux 6.18: poll of the
 	 * ring's fd sees nothing; a registered eventfd is not signalled from an eventfd). */
-	for (size_t given_up = loop->nested ? 1 : 0; given_up <= STEPS && err == -EINVAL; given_up++) {
-		struct io_uring_params params = {
-		        .flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-		        .cq_entries = config->cq_entries,
-		};
+	for (size_t i = loop->nested ? 1 : 0; i < STEPS; i++)
+		flags |= steps[i].flags;
+	return flags;
+}
 
-		for (size_t i = given_up; i < STEPS; i++)
-			params.flags |= setup_flags[i];
-		err = io_uring_queue_init_params(config->sq_entries, ring, &params);
-		if (!err && !(params.features & IORING_FEAT_RSRC_TAGS)) {
-			io_uring_queue_exit(ring);
-			return vdb__fail(ENOSYS, "loop: this kernel's io_uring lacks multishot polls (5.13)");
-		}
-		*used = params.flags;
-	}
+static int explain(int err, unsigned sq_entries)
+{
+	if (err == -ENOTSUP)
+		return vdb__fail(ENOSYS, "loop: this kernel's io_uring lacks multishot polls (5.13)");
 	if (err == -ENOSYS || err == -EINVAL)
 		return vdb__fail(ENOSYS,
 		                 "loop: this kernel has no io_uring that fits (%s); use VDB_ENGINE_EPOLL",
@@ -48,13 +119,26 @@ int vdb__uring_open(const struct vdb_loop *loop, struct io_uring *ring, unsigned
 	if (err == -EPERM || err == -EACCES)
 		return vdb__fail(EPERM, "loop: io_uring is forbidden here (seccomp, or the sysctl "
 		                        "kernel.io_uring_disabled); use VDB_ENGINE_EPOLL");
-	return err ? vdb__fail_sys(-err, "loop: io_uring_setup of %u entries", config->sq_entries) : 0;
+	return vdb__fail_sys(-err, "loop: io_uring_setup of %u entries", sq_entries);
+}
+
+int vdb__uring_open(const struct vdb_loop *loop, struct io_uring *ring, unsigned *used)
+{
+	const struct vdb_loop_config *config = &loop->config;
+	int err = -EINVAL;
+
+	if (config->flags & VDB_LOOP_SQPOLL)
+		err = open_best(config, with_thread(config), ring, used);
+	/* For want of a thread, of the right to have one, or of the CPU: without. */
+	if (err)
+		err = open_best(config, without_thread(loop), ring, used);
+	return err ? explain(err, config->sq_entries) : 0;
 }
 
 /* liburing 2.3 declares io_uring_enable_rings() but lacks it. */
-int vdb__uring_enable(const struct io_uring *ring)
+int vdb__uring_enable(struct io_uring *ring)
 {
-	if (syscall(SYS_io_uring_register, ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
-		return errno;
-	return 0;
+	int err = io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+
+	return err < 0 ? -err : 0;
 }

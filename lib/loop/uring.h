@@ -3,13 +3,17 @@
 #define VDB_LOOP_URING_H
 
 #include <liburing.h>
+#include <stdbool.h>
 #include <vdb/loop.h>
 
 /* Opens a ring as new as the kernel knows and the loop's use allows; `used` are its setup
- * flags. -ENOSYS or -EPERM with the reason. */
+ * flags. It may be disabled as yet: IORING_SETUP_R_DISABLED. -ENOSYS or -EPERM with the reason. */
 int vdb__uring_open(const struct vdb_loop *loop, struct io_uring *ring, unsigned *used);
 
 /* The calling thread becomes the one that may use the ring. 0 or a positive errno. */
-int vdb__uring_enable(const struct io_uring *ring);
+int vdb__uring_enable(struct io_uring *ring);
+
+/* Whether an IORING_OP_* is one that the engine submits: all others could be forbidden to its rings. */
+bool vdb__uring_submits(uint8_t opcode);
 
 #endif

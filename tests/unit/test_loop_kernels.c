@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* WRAP: io_uring_queue_init_params io_uring_submit io_uring_submit_and_wait */
-/* WRAP: io_uring_submit_and_get_events */
+/* WRAP: io_uring_submit_and_get_events io_uring_register_ring_fd */
 /* Kernels that know less, and kernels that are short of memory: played by wrappers of liburing. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,11 +15,13 @@
 #include <vdb/io.h>
 
 #include "base/atomic.h"
+#include "loop/uring.h"
 #include "run.h"
 #include "source.h"
 #include "turn.h"
 
 static unsigned unknown;        /* flags that this kernel refuses */
+static int refusal = -EINVAL;   /* how */
 static unsigned lacks;          /* features */
 static unsigned hiccups, calls; /* of `hiccups` submissions only one gets through */
 static const int hiccup_errors[] = {EAGAIN, EBUSY, EINTR};
@@ -30,20 +33,40 @@ int __wrap_io_uring_submit(struct io_uring *ring);
 int __real_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait);
 int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait);
 int __real_io_uring_submit_and_get_events(struct io_uring *ring);
+int __real_io_uring_register_ring_fd(struct io_uring *ring);
+int __wrap_io_uring_register_ring_fd(struct io_uring *ring);
 int __wrap_io_uring_submit_and_get_events(struct io_uring *ring);
 
 int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
 {
-	int err = p->flags & unknown ? -EINVAL : __real_io_uring_queue_init_params(entries, ring, p);
+	int err = p->flags & unknown ? refusal : __real_io_uring_queue_init_params(entries, ring, p);
 
 	p->features &= ~lacks;
 	return err;
+}
+
+static int ring_fd_error;
+
+int __wrap_io_uring_register_ring_fd(struct io_uring *ring)
+{
+	return ring_fd_error ? ring_fd_error : __real_io_uring_register_ring_fd(ring);
+}
+
+/* What is not on the list could be forbidden to the ring. */
+static void check_opcodes(const struct io_uring *ring)
+{
+	unsigned entries = ring->sq.ring_entries;
+
+	for (unsigned i = *ring->sq.khead; i != ring->sq.sqe_tail; i++)
+		if (!vdb__uring_submits(ring->sq.sqes[i & (entries - 1)].opcode))
+			abort();
 }
 
 static bool strict; /* takes nothing while there is anything to be reaped */
 
 static int hiccup(const struct io_uring *ring)
 {
+	check_opcodes(ring);
 	if (__atomic_load_n(&strict, __ATOMIC_RELAXED) && io_uring_cq_ready(ring))
 		return -EBUSY;
 	if (!hiccups || ++calls % hiccups == 0)
@@ -81,6 +104,7 @@ struct read {
 };
 
 static struct vdb_loop *loop;
+static uint64_t features, flags; /* while it ran */
 static struct fake fakes[20];
 static struct read reads[50], stuck;
 static int file, fds[2];
@@ -119,11 +143,10 @@ static int leave(void *arg)
 }
 
 /* Bells, disk, posts, a change of thread, an end with a read pending. */
-static void work(uint32_t sq)
+static void work(struct vdb_loop_config config)
 {
-	struct vdb_loop_config config = {
-	        .size = sizeof(config), .engine = VDB_ENGINE_URING, .sq_entries = sq};
-
+	config.size = sizeof(config);
+	config.engine = VDB_ENGINE_URING;
 	ck_assert_msg(!vdb_loop_create(&config, &loop), "%s", vdb_errmsg());
 	ck_assert_uint_eq(test_loop_stats(loop).uring_flags & unknown, 0);
 	file = memfd_create("kernels", MFD_CLOEXEC);
@@ -133,6 +156,8 @@ static void work(uint32_t sq)
 		fake_add(loop, &fakes[i], NULL, 1);
 	ck_assert_int_eq(vdb_loop_start(loop, -1, NULL), 0);
 	ck_assert_int_eq(vdb_loop_call(loop, start_reads, NULL), 0);
+	features = test_loop_stats(loop).features;
+	flags = test_loop_stats(loop).uring_flags;
 	for (uint64_t round = 0; round < 20; round++) {
 		for (int i = 0; i < 20; i++)
 			fake_produce(&fakes[i], 1);
@@ -165,19 +190,120 @@ static const unsigned age[] = {
         IORING_SETUP_R_DISABLED,
 };
 
+static const unsigned known = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
+                              IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                              IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED;
+
 START_TEST(older_kernels_do)
 {
 	for (int i = 0; i <= _i; i++)
 		unknown |= age[i];
-	work(0);
+	work((struct vdb_loop_config){0});
+	ck_assert_uint_eq(flags & known & ~unknown, known & ~unknown);
 }
 END_TEST
 
 START_TEST(hiccups_lose_nothing)
 {
 	hiccups = (unsigned)_i;
-	work(2);
+	work((struct vdb_loop_config){.sq_entries = 2});
 	ck_assert_uint_gt(calls, 10);
+}
+END_TEST
+
+/* What cannot do without it goes as well, nothing else. */
+START_TEST(one_unknown_flag_costs_no_other)
+{
+	unsigned with = 0;
+
+	unknown = age[_i];
+	if (unknown & (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_TASKRUN_FLAG))
+		with = IORING_SETUP_DEFER_TASKRUN;
+	if (unknown & IORING_SETUP_R_DISABLED)
+		with = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
+	work((struct vdb_loop_config){0});
+	ck_assert_uint_eq(flags & known, known & ~unknown & ~with);
+}
+END_TEST
+
+START_TEST(a_ring_that_cannot_be_known_serves_by_its_fd)
+{
+	ring_fd_error = -EINVAL;
+	work((struct vdb_loop_config){0});
+	ck_assert_uint_eq(features & VDB_LOOP_HAS_RING_FD, 0);
+}
+END_TEST
+
+START_TEST(the_ring_is_known_to_the_thread_that_stays)
+{
+	work((struct vdb_loop_config){0});
+	if (!(features & VDB_LOOP_HAS_RING_FD))
+		(void)fprintf(stderr, "this kernel has no registered ring fds\n");
+}
+END_TEST
+
+START_TEST(a_kernel_thread_submits)
+{
+	struct vdb_loop_config config = {.flags = VDB_LOOP_SQPOLL, .sq_idle_ms = 5};
+
+	config.sq_entries = (uint32_t)_i;
+	config.sq_cpu = _i == 2;
+	work(config);
+	if (!(features & VDB_LOOP_HAS_SQPOLL)) {
+		(void)fprintf(stderr, "this kernel gives no thread\n");
+		return;
+	}
+	ck_assert_uint_ne(flags & IORING_SETUP_SQPOLL, 0);
+	ck_assert_uint_eq(flags & (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN), 0);
+}
+END_TEST
+
+START_TEST(without_a_kernel_thread_the_loop_submits)
+{
+	unknown = IORING_SETUP_SQPOLL;
+	refusal = _i ? -EPERM : -EINVAL;
+	work((struct vdb_loop_config){.flags = VDB_LOOP_SQPOLL});
+	ck_assert_uint_eq(features & VDB_LOOP_HAS_SQPOLL, 0);
+	ck_assert_uint_eq(flags & known, known);
+}
+END_TEST
+
+START_TEST(no_such_cpu_is_no_kernel_thread)
+{
+	work((struct vdb_loop_config){.flags = VDB_LOOP_SQPOLL, .sq_cpu = 1u << 20});
+	ck_assert_uint_eq(features & VDB_LOOP_HAS_SQPOLL, 0);
+}
+END_TEST
+
+static int nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static int end_another(void *arg)
+{
+	return vdb_loop_destroy(arg);
+}
+
+/* Each thread numbers its rings for itself: the end of one on another's thread must not take that one's. */
+START_TEST(the_end_of_one_loop_leaves_another_its_ring)
+{
+	struct vdb_loop_config config = {.size = sizeof(config), .engine = VDB_ENGINE_URING};
+	struct vdb_loop *other;
+
+	ck_assert_int_eq(vdb_loop_create(&config, &other), 0);
+	ck_assert_int_eq(vdb_loop_start(other, -1, NULL), 0);
+	ck_assert_int_eq(vdb_loop_call(other, nothing, NULL), 0);
+	ck_assert_int_eq(vdb_loop_join(other), 0);
+	ck_assert_int_eq(vdb_loop_create(&config, &loop), 0);
+	ck_assert_int_eq(vdb_loop_start(loop, -1, NULL), 0);
+	ck_assert_int_eq(vdb_loop_call(loop, end_another, other), 0);
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(vdb_loop_call(loop, nothing, NULL), 0);
+	ck_assert_int_eq(vdb_loop_join(loop), 0);
+	ck_assert_uint_eq(test_loop_stats(loop).features & VDB_LOOP_HAS_RING_FD, 0);
+	test_loop_end(loop);
 }
 END_TEST
 
@@ -186,12 +312,6 @@ static int wait_for_nothing(void *arg)
 	(void)arg;
 	for (int i = 0; i < 50; i++)
 		start_read(&reads[i], fds[0]);
-	return 0;
-}
-
-static int nothing(void *arg)
-{
-	(void)arg;
 	return 0;
 }
 
@@ -256,7 +376,14 @@ int main(void)
 	}
 	(void)!vdb_loop_destroy(loop);
 	tcase_add_loop_test(tc, older_kernels_do, 0, 6);
+	tcase_add_loop_test(tc, one_unknown_flag_costs_no_other, 1, 6);
 	tcase_add_loop_test(tc, hiccups_lose_nothing, 2, 5);
+	tcase_add_test(tc, a_ring_that_cannot_be_known_serves_by_its_fd);
+	tcase_add_test(tc, the_ring_is_known_to_the_thread_that_stays);
+	tcase_add_test(tc, the_end_of_one_loop_leaves_another_its_ring);
+	tcase_add_loop_test(tc, a_kernel_thread_submits, 0, 5);
+	tcase_add_loop_test(tc, without_a_kernel_thread_the_loop_submits, 0, 2);
+	tcase_add_test(tc, no_such_cpu_is_no_kernel_thread);
 	tcase_add_test(tc, a_full_completion_queue_does_not_hold_up_an_end);
 	tcase_add_test(tc, no_multishot_poll_is_no_io_uring);
 	tcase_add_test(tc, all_flags_refused_is_no_io_uring);

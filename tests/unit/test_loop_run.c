@@ -374,7 +374,9 @@ START_TEST(bad_configs_are_refused)
 	        {{.sq_entries = 32769}, -EINVAL, "32769"},
 	        {{.sq_entries = 64, .cq_entries = 32}, -EINVAL, "cq_entries 32"},
 	        {{.quantum = UINT64_MAX}, -EINVAL, "quantum"},
-	        {{.reserved = 1}, -EINVAL, "reserved"},
+	        {{.flags = 1u << 31}, -EINVAL, "flags 0x80000000"},
+	        {{.sq_idle_ms = 1}, -EINVAL, "sq_idle_ms"},
+	        {{.sq_cpu = 1}, -EINVAL, "sq_cpu"},
 	};
 	struct vdb_loop *loop = NULL;
 
