@@ -44,10 +44,23 @@ struct bench_case {
 /* Reads the command line, runs the cases that it names. Returns the exit status. */
 int bench_main(int argc, char **argv, const char *program, const struct bench_case *cases, size_t count);
 
+/* The first half of it, for programs whose cases are no list. `cases` are not looked at. False: a
+ * usage error. bench_usage() explains the options. */
+bool bench_options(int argc, char **argv, const char *program, struct bench_options *o);
+void bench_usage(void);
+
 _Noreturn void bench_die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Dies of `err`, if it is one, with vdb_errmsg(). */
 void bench_must(int err);
+
+/* ---- Waiting ---- */
+
+/* A gate; bench_gate_open() is what a `done` calls, with a reference of its own, which it drops. */
+struct vdb_gate *bench_gate(void);
+void bench_gate_open(void *gate);
+/* Waits and drops. */
+void bench_gate_wait(struct vdb_gate *gate);
 
 /* ---- Time ---- */
 

@@ -33,6 +33,30 @@ void bench_must(int err)
 		bench_die(BENCH_FAILED, "%s", vdb_errmsg());
 }
 
+/* ---- Waiting ---- */
+
+struct vdb_gate *bench_gate(void)
+{
+	struct vdb_gate *gate;
+
+	bench_must(vdb_gate_create(&gate));
+	return gate;
+}
+
+void bench_gate_open(void *gate)
+{
+	vdb_gate_open(gate, 0);
+	vdb_gate_unref(gate);
+}
+
+void bench_gate_wait(struct vdb_gate *gate)
+{
+	int64_t result;
+
+	bench_must(vdb_gate_wait(gate, -1, &result));
+	vdb_gate_unref(gate);
+}
+
 /* ---- Time ---- */
 
 static uint64_t first_tsc, first_ns; /* of bench_clock_start() */
@@ -135,14 +159,19 @@ void bench_percentiles(const struct bench_options *o, const struct bench_case *c
 
 /* ---- The command line ---- */
 
+void bench_usage(void)
+{
+	printf("  -q  quick: is it working?        -k  check the data that is read, too\n"
+	       "  -n  samples of a latency         -t  milliseconds that a rate is measured for\n"
+	       "  -c  host CPUs, default 0,1       -f, -s  file to use, its size in MiB; made if absent\n");
+}
+
 static void usage(const char *program, const struct bench_case *cases, size_t count)
 {
-	printf("usage: bench_%s [-q] [-k] [-n SAMPLES] [-t MS] [-c VCPU,LOOP] [-f FILE] [-s MIB] [CASE...]\n"
-	       "  -q  quick: is it working?        -k  check the data that is read, too\n"
-	       "  -n  samples of a latency         -t  milliseconds that a rate is measured for\n"
-	       "  -c  host CPUs, default 0,1       -f, -s  file to read, its size; made if absent\n"
-	       "cases, all of them if none is named:\n",
+	printf("usage: bench_%s [-q] [-k] [-n SAMPLES] [-t MS] [-c VCPU,LOOP] [-f FILE] [-s MIB] [CASE...]\n",
 	       program);
+	bench_usage();
+	printf("cases, all of them if none is named:\n");
 	for (size_t i = 0; i < count; i++)
 		printf("  %-16s %s\n", cases[i].name, cases[i].what);
 }
@@ -209,27 +238,32 @@ static void run(const struct bench_options *o, const struct bench_case *cases, s
 	}
 }
 
-int bench_main(int argc, char **argv, const char *program, const struct bench_case *cases, size_t count)
+bool bench_options(int argc, char **argv, const char *program, struct bench_options *o)
 {
-	struct bench_options o = {.program = program, .loop_cpu = 1};
 	int option;
 
+	*o = (struct bench_options){.program = program, .loop_cpu = 1};
 	bench_clock_start();
 	(void)sched_getaffinity(0, sizeof(whole), &whole);
-	while ((option = getopt(argc, argv, "qkn:t:c:f:s:")) != -1) {
-		if (!take(&o, option)) {
-			usage(program, cases, count);
-			return 2;
-		}
+	while ((option = getopt(argc, argv, "qkn:t:c:f:s:")) != -1)
+		if (!take(o, option))
+			return false;
+	o->cases = argv + optind;
+	finish_options(o);
+	return true;
+}
+
+int bench_main(int argc, char **argv, const char *program, const struct bench_case *cases, size_t count)
+{
+	struct bench_options o;
+	bool good = bench_options(argc, argv, program, &o);
+
+	for (char **name = o.cases; good && *name; name++)
+		good = find(cases, count, *name);
+	if (!good) {
+		usage(program, cases, count);
+		return 2;
 	}
-	o.cases = argv + optind;
-	for (char **name = o.cases; *name; name++) {
-		if (!find(cases, count, *name)) {
-			usage(program, cases, count);
-			return 2;
-		}
-	}
-	finish_options(&o);
 	run(&o, cases, count);
 	return 0;
 }

@@ -231,27 +231,12 @@ void bench_vm_run(struct bench_vm *vm, uint64_t ms)
 		collect(vm);
 }
 
-static void open_gate(void *gate)
-{
-	vdb_gate_open(gate, 0);
-	vdb_gate_unref(gate);
-}
-
-static void wait_and_drop(struct vdb_gate *gate)
-{
-	int64_t result;
-
-	bench_must(vdb_gate_wait(gate, -1, &result));
-	vdb_gate_unref(gate);
-}
-
 static void destroy_loop(struct bench_vm *vm)
 {
-	struct vdb_gate *gone;
+	struct vdb_gate *gone = bench_gate();
 
-	bench_must(vdb_gate_create(&gone));
-	vdb_lane_destroy(vm->lane, open_gate, vdb_gate_ref(gone));
-	wait_and_drop(gone);
+	vdb_lane_destroy(vm->lane, bench_gate_open, vdb_gate_ref(gone));
+	bench_gate_wait(gone);
 	bench_must(vdb_loop_join(vm->loop));
 	bench_must(vdb_loop_destroy(vm->loop));
 }
@@ -271,14 +256,13 @@ void bench_vm_read(struct bench_vm *vm, const struct bench_options *o, const str
 
 void bench_vm_destroy(struct bench_vm *vm)
 {
-	struct vdb_gate *gone;
+	struct vdb_gate *gone = bench_gate();
 
 	if (vm->loop)
 		destroy_loop(vm);
 	vdb_doorbell_destroy(vm->doorbell);
-	bench_must(vdb_gate_create(&gone));
-	bench_must(vdb_vm_destroy(vm->vm, open_gate, vdb_gate_ref(gone)));
-	wait_and_drop(gone);
+	bench_must(vdb_vm_destroy(vm->vm, bench_gate_open, vdb_gate_ref(gone)));
+	bench_gate_wait(gone);
 	vdb_gate_unref(vm->exited);
 	vdb_kvm_close(vm->kvm);
 	bench_must(vdb_mem_destroy(vm->mem));

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VM around a disk, made of the library: memory, one vCPU, the guest's two ports. The disk is put into it
+ * between _create() and _boot(), and taken out before _destroy().
+ */
+#ifndef BENCH_VMM_H
+#define BENCH_VMM_H
+
+#include "disk.h"
+
+struct vmm {
+	struct vdb_kvm *kvm;
+	struct vdb_mem *mem;
+	struct vdb_vm *vm;
+	struct vdb_vcpu *vcpu;
+	struct vdb_gate *ended;
+	uint8_t *ram;
+	char text[DISK_TEXT]; /* what the guest said */
+	uint32_t text_len;
+	char event[160];
+};
+
+#define VMM_DISK 0xfeb00000u /* a disk's registers, where QEMU's microvm has them too */
+#define VMM_GSI 5u
+
+void vmm_create(struct vmm *m);
+/* Loads the guest, starts it, waits for its end; dies if it goes wrong. */
+void vmm_run(struct vmm *m, const struct bench_options *o, const char *cmdline, struct disk_result *result);
+void vmm_destroy(struct vmm *m);
+
+#endif
