@@ -64,7 +64,7 @@ struct vdb_backend_ops {
 	/* After the last lane has let go. NULL: nothing to do. */
 	void (*destroy)(void *ctx);
 	/* Somebody waits for the end of this pending request (its queue is reset, or its lane
-	 * destroyed): complete it soon, here or later, with -ECANCELED or its result. For requests
+	 * destroyed or moved): complete it soon, here or later, with -ECANCELED or its result. For requests
 	 * that wait for the outside, such as a console's input: a disk's had better end as they are, since
 	 * a virtio device that is quiesced is asked too, and its guest will go on. Not called once the
 	 * request was completed; a vdb_req_complete_post() of the same moment may cross it, so look
@@ -73,6 +73,8 @@ struct vdb_backend_ops {
 };
 
 #define VDB_BACKEND_READONLY (1u << 0)
+/* It belongs to one loop (has timers, fds or other state there): its lanes cannot be moved. */
+#define VDB_BACKEND_FIXED (1u << 1)
 
 struct vdb_backend_info {
 	uint32_t size;

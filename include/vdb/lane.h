@@ -53,6 +53,28 @@ VDB_MUST_CHECK int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queu
  */
 void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg);
 
+/*
+ * Moves a lane that is in use to another loop; its guest notices nothing. The lane takes no more requests;
+ * when those in flight are complete, and published, the old loop lets go of the doorbell and the new one
+ * serves the queue, at once: bells that rang meanwhile are not lost. Requests that wait for the outside
+ * are cancelled, as by a virtio device's quiesce (see `cancel` in vdb/backend.h); what is INLINE is gone on
+ * with. Counters go on.
+ *
+ * tenant: the lane's on the new loop, which it must be of. NULL: if the lane has a tenant of its own
+ * that one moves along, with its counters; if it shares one, it gets one of its own.
+ *
+ * Returns 0, and done(arg, status) (may be NULL) comes once, from the loop that has the lane then:
+ *   0            it is served by `loop` (also if it was before)
+ *   -ESHUTDOWN   `loop` was destroyed meanwhile: the lane is where it was
+ *   -ECANCELED   the lane has ended: it was destroyed, or the loop that had it
+ *   other -errno `loop` could not take it (its engine has failed, ENOSPC, ...): the lane is where it was.
+ *                If that loop has been destroyed since, its queue is broken, VDB_REASON_HOST.
+ * -EBUSY: it is moving already; -EOPNOTSUPP: its backend is VDB_BACKEND_FIXED; -EINVAL; -ENOMEM;
+ * -ECANCELED: its loop, or `loop`, has been destroyed. Any thread, but not after vdb_lane_destroy().
+ */
+VDB_MUST_CHECK int vdb_lane_move(struct vdb_lane *lane, struct vdb_loop *loop, struct vdb_tenant *tenant,
+                                 void (*done)(void *arg, int status), void *arg);
+
 /* As if the doorbell had rung. Any thread. Nothing happens once the loop is gone. */
 void vdb_lane_kick(struct vdb_lane *lane);
 
@@ -77,6 +99,7 @@ struct vdb_lane_stats {
 	uint64_t broken;
 	uint32_t inflight; /* now */
 	uint32_t reserved;
+	uint64_t moves; /* to another loop */
 };
 VDB_MUST_CHECK int vdb_lane_stats(const struct vdb_lane *lane, struct vdb_lane_stats *stats);
 

@@ -18,7 +18,7 @@
 
 static int check_info(const struct vdb_backend_info *info, const char *name)
 {
-	if (info->flags & ~VDB_BACKEND_READONLY)
+	if (info->flags & ~(VDB_BACKEND_READONLY | VDB_BACKEND_FIXED))
 		return vdb__fail(EINVAL, "backend %s: unknown flags %#x; see VDB_BACKEND_*", name,
 		                 info->flags);
 	if (info->ops & ~SERVABLE_OPS)

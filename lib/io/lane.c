@@ -115,7 +115,7 @@ void vdb__lane_batch_fn(struct vdb__batch *batch)
 	struct vdb_lane *lane = vdb__container(batch, struct vdb_lane, batch);
 
 	vdb__lane_publish(lane);
-	if (lane->phase == VDB__LANE_CLOSING) {
+	if (vdb__lane_drains(lane)) {
 		vdb__lane_drained(lane);
 	} else if (lane->phase == VDB__LANE_OPEN && lane->waits && !is_waiting(lane)) {
 		vdb__source_ready(&lane->source);
@@ -226,7 +226,7 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 	lane->visiting = false;
 	vdb__store(&lane->stats.inflight, lane->inflight);
 	vdb__lane_publish(lane);
-	if (lane->phase == VDB__LANE_CLOSING)
+	if (vdb__lane_drains(lane))
 		vdb__loop_batch(lane->loop, &lane->batch);
 	return spent;
 }

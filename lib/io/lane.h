@@ -9,17 +9,29 @@
 #include "io/request.h"
 
 enum vdb__lane_phase {
-	VDB__LANE_NEW,      /* the attaching post is on its way */
+	VDB__LANE_NEW,      /* on its way to its loop */
 	VDB__LANE_OPEN,     /* takes requests */
 	VDB__LANE_CLOSING,  /* waits for those in flight */
+	VDB__LANE_MOVING,   /* likewise, to go on elsewhere */
 	VDB__LANE_REMOVING, /* waits for the engine to let go */
+	VDB__LANE_LEFT,     /* it has, of one that goes elsewhere: waits for a post that is on its way */
 	VDB__LANE_GONE,     /* holds nothing but itself */
 };
 
-/* Why a wake post is on its way. */
-#define VDB__WAKE_KICK 1u /* vdb_lane_kick() */
-#define VDB__WAKE_MAP 2u  /* a new version of the memory map */
-#define VDB__WAKE_DEAD 4u /* nobody may post any more */
+enum vdb__lane_journey {
+	VDB__LANE_STAYS,
+	VDB__LANE_ASKED, /* to move */
+	VDB__LANE_MOVES,
+};
+
+/* Why the wake post is on its way, or will never be any more. */
+#define VDB__WAKE_ATTACH 1u /* it takes the lane to its loop */
+#define VDB__WAKE_KICK 2u   /* vdb_lane_kick() */
+#define VDB__WAKE_MAP 4u    /* a new version of the memory map */
+#define VDB__WAKE_MOVE 8u   /* vdb_lane_move() */
+#define VDB__WAKE_LEAVE 16u /* vdb_lane_destroy(), vdb__lane_close() */
+#define VDB__WAKE_DEAD 32u  /* nobody may post any more */
+#define VDB__WAKE_GONE 64u  /* everything but the lane itself is freed */
 
 struct vdb_lane {
 	struct vdb__source source; /* first */
@@ -57,20 +69,31 @@ struct vdb_lane {
 
 	/* Life. */
 	int kick_fd;
+	bool known;    /* the queue has been attached, on whatever loop */
 	bool joined;   /* hears of memory changes */
-	bool doomed;   /* vdb_lane_destroy() was called */
-	bool kept;     /* vdb__lane_close() was called: the queue goes with the lane, not before */
+	bool keep;     /* it is vdb__lane_close() that was called */
+	bool doomed;   /* vdb_lane_destroy() has arrived */
+	bool kept;     /* vdb__lane_close() has: the queue goes with the lane, not before */
 	bool member;   /* of the loop */
-	uint32_t gone; /* released when everything but the lane itself is freed */
 	uint32_t wake; /* VDB__WAKE_*, shared with other threads */
 	struct vdb__post wake_post;
-	struct vdb__post attach_post;
-	struct vdb__post destroy_post;
 	struct vdb__member as_member;
 	struct vdb__mem_user as_user;
 	const uint32_t *finish; /* when kept: see vdb__lane_close() */
 	vdb_done_fn done;
 	void *done_arg;
+
+	/* Another loop: lane_move.c. */
+	uint32_t moving; /* from vdb_lane_move() until its `moved`; any thread */
+	bool fixed;      /* the backend belongs to one loop */
+	bool own_tenant;
+	uint8_t journey;             /* enum vdb__lane_journey */
+	int failed;                  /* why it has not got there */
+	struct vdb__arrival arrival; /* where it is going; from there, the way back */
+	struct vdb_tenant *other;    /* of that other loop; NULL: its own, which goes along */
+	bool own_other;
+	void (*moved)(void *arg, int status);
+	void *moved_arg;
 
 	struct vdb_lane_stats stats; /* written on the loop's thread only */
 };
@@ -86,10 +109,17 @@ static inline bool vdb__lane_serves(const struct vdb_lane *lane)
 	return lane->phase == VDB__LANE_OPEN && !lane->shut;
 }
 
+/* Takes nothing more, and waits for what is in flight. */
+static inline bool vdb__lane_drains(const struct vdb_lane *lane)
+{
+	return lane->phase == VDB__LANE_CLOSING || lane->phase == VDB__LANE_MOVING;
+}
+
 /* What the loop itself works on is gone on with. */
 static inline bool vdb__lane_works(const struct vdb_lane *lane)
 {
-	return vdb__lane_serves(lane) || (lane->kept && lane->finish && vdb__load(lane->finish));
+	return vdb__lane_serves(lane) || (lane->phase == VDB__LANE_MOVING && !lane->shut) ||
+	       (lane->kept && lane->finish && vdb__load(lane->finish));
 }
 
 /* ---- lane.c: service ---- */
@@ -111,6 +141,8 @@ void vdb__lane_completed(struct vdb_lane *lane);
 
 int vdb__lane_pool_init(struct vdb_lane *lane, uint32_t count);
 void vdb__lane_pool_drop(struct vdb_lane *lane);
+/* None is in flight: from now on they are lane->loop's. */
+void vdb__lane_pool_move(struct vdb_lane *lane);
 
 /* NULL: no memory. */
 struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane);
@@ -127,7 +159,23 @@ void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces);
  */
 void vdb__lane_close(struct vdb_lane *lane, const uint32_t *finish, vdb_done_fn done, void *arg);
 
-/* To be called when a lane that is closing has lost a request. */
+/* To be called when a lane that drains has lost a request. */
 void vdb__lane_drained(struct vdb_lane *lane);
+
+/* For lane_move.c: any thread asks, the loop's will see why. Returns why it was to be woken already. */
+uint32_t vdb__lane_wake(struct vdb_lane *lane, uint32_t why);
+
+/* ---- lane_move.c, on the loop's thread ---- */
+
+/* It has been asked to move. */
+void vdb__lane_depart(struct vdb_lane *lane);
+/* The engine has let go of it: to where it is expected. */
+void vdb__lane_set_out(struct vdb_lane *lane);
+/* The same, when no wake post is on its way any more. */
+void vdb__lane_hand_over(struct vdb_lane *lane);
+/* It is open again, here or there. */
+void vdb__lane_arrived(struct vdb_lane *lane);
+/* The end of a move: tells who asked. */
+void vdb__lane_told(struct vdb_lane *lane, int status);
 
 #endif

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A lane's life: made on any thread, given to the loop by a post, drained,
- * taken from the engine, freed. What crosses threads: three posts embedded in the
- * lane (so that none can fail) and two words, `wake` and `gone`.
+ * A lane's life: made on any thread, given to the loop by a post, drained, taken from the engine, freed.
+ *
+ * What crosses threads is one word, `wake`, and one post. Whoever finds the word 0 may post, to the loop
+ * that the lane has then; the loop's thread has let go of the post when it makes the word 0 again. So there
+ * is never more than one post, none can fail, and who sets a bit while none is on its way, to keep it so,
+ * may do with the lane what he likes: end it, or give it to another loop.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -51,12 +54,19 @@ static void free_doomed(struct vdb_lane *lane)
 		done(arg);
 }
 
+/* Somebody has asked for the end, and this is it. */
+static void left(struct vdb_lane *lane)
+{
+	if (lane->keep)
+		lane->done(lane->done_arg); /* may free the lane */
+	else
+		free_doomed(lane);
+}
+
 /* The engine has let go and no post is on its way. */
 static void end(struct vdb_lane *lane)
 {
-	struct vdb_queue *queue = lane->queue;
-	vdb_done_fn closed = lane->kept ? lane->done : NULL;
-	void *closed_arg = lane->done_arg;
+	bool asked = lane->kept || lane->doomed;
 
 	vdb__list_remove(&lane->batch.link);
 	if (lane->member)
@@ -64,39 +74,47 @@ static void end(struct vdb_lane *lane)
 	lane->member = false;
 	let_go(lane);
 	if (!lane->kept) {
-		queue->ops->destroy(queue);
+		lane->queue->ops->destroy(lane->queue);
 		lane->queue = NULL;
 	}
 	lane->phase = VDB__LANE_GONE;
-	if (lane->doomed) {
-		free_doomed(lane);
-		return;
-	}
-	vdb__store_release(&lane->gone, 1u); /* pairs with vdb_lane_destroy() */
-	if (closed)
-		closed(closed_arg); /* may free the lane */
+	if (lane->journey != VDB__LANE_STAYS)
+		vdb__lane_told(lane, -ECANCELED);
+	/* From here on whoever wants it gone does that alone: leave(). */
+	if (vdb__fetch_or(&lane->wake, VDB__WAKE_GONE) & VDB__WAKE_LEAVE || asked)
+		left(lane);
 }
 
 /* A wake post that is queued still points into the lane: it will come and end it. */
 static void end_unless_awaited(struct vdb_lane *lane)
 {
+	uint32_t before;
+
 	lane->phase = VDB__LANE_REMOVING;
 	if (lane->joined) {
 		vdb__mem_leave(lane->queue->view.mem, &lane->as_user);
 		lane->joined = false;
 	}
-	if (!vdb__fetch_or(&lane->wake, VDB__WAKE_DEAD))
+	before = vdb__fetch_or(&lane->wake, VDB__WAKE_DEAD);
+	if (before & VDB__WAKE_MOVE) /* later ones see that it is dead */
+		lane->journey = VDB__LANE_ASKED;
+	if (!before)
 		end(lane);
 }
 
 static void source_gone(struct vdb__source *source)
 {
-	end_unless_awaited((struct vdb_lane *)source);
+	struct vdb_lane *lane = (struct vdb_lane *)source;
+
+	if (lane->journey == VDB__LANE_MOVES && !lane->doomed && !lane->kept)
+		vdb__lane_set_out(lane);
+	else
+		end_unless_awaited(lane);
 }
 
 void vdb__lane_drained(struct vdb_lane *lane)
 {
-	if (lane->inflight || lane->phase != VDB__LANE_CLOSING)
+	if (lane->inflight || !vdb__lane_drains(lane))
 		return;
 	lane->phase = VDB__LANE_REMOVING;
 	vdb__source_remove(&lane->source, source_gone);
@@ -104,19 +122,23 @@ void vdb__lane_drained(struct vdb_lane *lane)
 
 static void start_closing(struct vdb_lane *lane)
 {
-	if (lane->phase != VDB__LANE_OPEN)
+	if (lane->phase != VDB__LANE_OPEN && lane->phase != VDB__LANE_MOVING)
 		return;
 	lane->phase = VDB__LANE_CLOSING;
 	vdb__lane_cancel(lane);
 	vdb__loop_batch(lane->loop, &lane->batch);
 }
 
+/* One that moves is leaving already. */
 static void member_leave(struct vdb__member *member)
 {
-	start_closing(vdb__container(member, struct vdb_lane, as_member));
+	struct vdb_lane *lane = vdb__container(member, struct vdb_lane, as_member);
+
+	if (lane->phase != VDB__LANE_MOVING)
+		start_closing(lane);
 }
 
-/* ---- Posts: on the loop's thread, or on the one that destroys the loop ---- */
+/* ---- The post: on the loop's thread, or on the one that destroys the loop ---- */
 
 /* There is no engine to serve it: the guest learns that much. */
 static void attach_failed(struct vdb_lane *lane)
@@ -126,43 +148,62 @@ static void attach_failed(struct vdb_lane *lane)
 	end_unless_awaited(lane);
 }
 
-static void attach(struct vdb__post *post, int status)
+/* The loop ends, or its engine does not want the lane, which may be gone afterwards. */
+static void refused(struct vdb_lane *lane, int rc, bool loop_ends)
 {
-	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, attach_post);
-
-	if (status < 0) {
-		end_unless_awaited(lane);
-		return;
+	if (lane->journey == VDB__LANE_MOVES) {
+		if (!lane->failed)
+			lane->failed = loop_ends ? -ESHUTDOWN : rc;
+		if (vdb__load(&lane->arrival.loop)) {
+			vdb__lane_set_out(lane); /* back again */
+			return;
+		}
 	}
-	vdb__lane_attach_queue(lane);
-	if (vdb__source_add(lane->loop, &lane->source, lane->tenant, lane->kick_fd)) {
+	if (loop_ends)
+		end_unless_awaited(lane);
+	else
 		attach_failed(lane);
-		return;
+}
+
+static int attach(struct vdb_lane *lane)
+{
+	if (!lane->known)
+		vdb__lane_attach_queue(lane);
+	lane->known = true;
+	lane->request_cost = vdb__loop_request_cost(lane->loop);
+	return vdb__source_add(lane->loop, &lane->source, lane->tenant, lane->kick_fd);
+}
+
+/* False: it may be gone. */
+static bool come(struct vdb_lane *lane, int status)
+{
+	int rc = status ? status : attach(lane);
+
+	if (rc) {
+		refused(lane, rc, status < 0);
+		return false;
 	}
 	lane->phase = VDB__LANE_OPEN;
 	lane->member = true;
 	vdb__loop_join_member(lane->loop, &lane->as_member);
+	if (lane->journey == VDB__LANE_MOVES)
+		vdb__lane_arrived(lane);
+	return true;
 }
 
-static void woken(struct vdb__post *post, int status)
+static void map_is_new(struct vdb_lane *lane)
 {
-	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, wake_post);
-	uint32_t why = vdb__load(&lane->wake);
+	if (lane->phase != VDB__LANE_OPEN && !vdb__lane_drains(lane))
+		return;
+	vdb__lane_refresh(lane);
+	vdb__loop_batch(lane->loop, &lane->batch); /* in case it broke the queue */
+}
 
-	(void)status;
-	if (why & VDB__WAKE_DEAD) {
-		end(lane);
-		return;
-	}
-	/* From here on others may post it again. Acquire: what they did before they asked. */
-	why = vdb__exchange(&lane->wake, 0u);
-	if (lane->phase != VDB__LANE_OPEN && lane->phase != VDB__LANE_CLOSING)
-		return;
-	if (why & VDB__WAKE_MAP) {
-		vdb__lane_refresh(lane);
-		vdb__loop_batch(lane->loop, &lane->batch); /* in case it broke the queue */
-	}
-	if (lane->phase != VDB__LANE_OPEN)
+static void look(struct vdb_lane *lane, uint32_t why)
+{
+	if (why & VDB__WAKE_MAP)
+		map_is_new(lane);
+	if (lane->phase != VDB__LANE_OPEN || !(why & (VDB__WAKE_MAP | VDB__WAKE_KICK)))
 		return;
 	if (why & VDB__WAKE_KICK)
 		vdb__lane_source_ops.kicked(&lane->source);
@@ -171,50 +212,62 @@ static void woken(struct vdb__post *post, int status)
 	vdb__source_ready(&lane->source);
 }
 
-static void destroy(struct vdb__post *post, int status)
+static void woken(struct vdb__post *post, int status)
 {
-	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, destroy_post);
+	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, wake_post);
+	uint32_t why = vdb__load(&lane->wake);
 
-	(void)status;
-	lane->doomed = true;
-	if (lane->phase == VDB__LANE_GONE)
-		free_doomed(lane);
-	else
-		start_closing(lane);
-}
-
-static void shut(struct vdb__post *post, int status)
-{
-	struct vdb_lane *lane = vdb__container(post, struct vdb_lane, destroy_post);
-
-	(void)status;
-	if (lane->phase == VDB__LANE_GONE) {
-		lane->done(lane->done_arg);
+	if (why & VDB__WAKE_DEAD) {
+		end(lane);
 		return;
 	}
-	lane->kept = true;
-	start_closing(lane);
+	if (lane->phase == VDB__LANE_LEFT) {
+		vdb__lane_hand_over(lane);
+		return;
+	}
+	/* From here on others may post it again. Acquire: what they did before they asked. */
+	why = vdb__exchange(&lane->wake, 0u);
+	if (why & VDB__WAKE_LEAVE) {
+		lane->kept = lane->keep;
+		lane->doomed = !lane->keep;
+	}
+	if (why & VDB__WAKE_MOVE)
+		lane->journey = VDB__LANE_ASKED;
+	if (why & VDB__WAKE_ATTACH && !come(lane, status))
+		return;
+	look(lane, why);
+	if (lane->journey == VDB__LANE_ASKED)
+		vdb__lane_depart(lane);
+	if (lane->kept || lane->doomed)
+		start_closing(lane);
 }
 
 /* ---- Any thread ---- */
 
-/* One post at a time, however many wake it. Acquire, pairs with woken(): the post is not in use any more. */
-static void wake(struct vdb_lane *lane, uint32_t why)
+uint32_t vdb__lane_wake(struct vdb_lane *lane, uint32_t why)
 {
 	/* Acquire, pairs with the exchange in woken(): the loop has let go of the post. */
-	if (!vdb__fetch_or(&lane->wake, why))
+	uint32_t before = vdb__fetch_or(&lane->wake, why);
+
+	if (!before)
 		vdb__loop_post(lane->loop, &lane->wake_post);
+	return before;
 }
 
 static void map_changed(struct vdb__mem_user *user)
 {
-	wake(vdb__container(user, struct vdb_lane, as_user), VDB__WAKE_MAP);
+	(void)vdb__lane_wake(vdb__container(user, struct vdb_lane, as_user), VDB__WAKE_MAP);
 }
 
 VDB_EXPORT void vdb_lane_kick(struct vdb_lane *lane)
 {
-	if (!vdb__load_acquire(&lane->gone))
-		wake(lane, VDB__WAKE_KICK);
+	(void)vdb__lane_wake(lane, VDB__WAKE_KICK);
+}
+
+static void leave(struct vdb_lane *lane)
+{
+	if (vdb__lane_wake(lane, VDB__WAKE_LEAVE) & VDB__WAKE_GONE)
+		left(lane);
 }
 
 VDB_EXPORT void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg)
@@ -223,10 +276,8 @@ VDB_EXPORT void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *
 		return;
 	lane->done = done;
 	lane->done_arg = arg;
-	if (vdb__load_acquire(&lane->gone))
-		free_doomed(lane);
-	else
-		vdb__loop_post(lane->loop, &lane->destroy_post);
+	lane->keep = false;
+	leave(lane);
 }
 
 void vdb__lane_close(struct vdb_lane *lane, const uint32_t *finish, vdb_done_fn done, void *arg)
@@ -234,11 +285,8 @@ void vdb__lane_close(struct vdb_lane *lane, const uint32_t *finish, vdb_done_fn 
 	lane->done = done;
 	lane->done_arg = arg;
 	lane->finish = finish;
-	lane->destroy_post.fn = shut;
-	if (vdb__load_acquire(&lane->gone))
-		done(arg);
-	else
-		vdb__loop_post(lane->loop, &lane->destroy_post);
+	lane->keep = true;
+	leave(lane);
 }
 
 static int dup_fd(int fd, const char *what, int *out)
@@ -286,13 +334,11 @@ static void set_up(struct vdb_lane *lane, const struct vdb_lane_config *config)
 	lane->as_member.leave = member_leave;
 	lane->as_user.changed = map_changed;
 	lane->wake_post.fn = woken;
-	lane->attach_post.fn = attach;
-	lane->destroy_post.fn = destroy;
+	lane->wake = VDB__WAKE_ATTACH;
 	lane->trigger = config->trigger;
 	lane->trigger_arg = config->trigger_arg;
 	lane->broken = config->broken;
 	lane->broken_arg = config->broken_arg;
-	lane->request_cost = vdb__loop_request_cost(lane->loop);
 }
 
 static int acquire(struct vdb_lane *lane, const struct vdb_lane_config *config)
@@ -313,10 +359,11 @@ static int acquire(struct vdb_lane *lane, const struct vdb_lane_config *config)
 		lane->tenant = config->tenant;
 		return 0;
 	}
+	lane->own_tenant = true;
 	return vdb_tenant_create(lane->loop, &lane->tenant);
 }
 
-/* Last, since it cannot be undone without waiting: from here on changes of memory reach the lane. */
+/* Last: from here on changes of memory reach the lane. */
 static int join_memory(struct vdb_lane *lane)
 {
 	int rc = vdb__mem_join(lane->queue->view.mem, &lane->as_user);
@@ -353,8 +400,9 @@ VDB_EXPORT int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queue, s
 	}
 	vdb__backend_ref(backend);
 	lane->backend = backend;
+	lane->fixed = backend->info.flags & VDB_BACKEND_FIXED;
 	*out = lane;
-	vdb__loop_post(loop, &lane->attach_post);
+	vdb__loop_post(loop, &lane->wake_post);
 	return 0;
 }
 
@@ -379,6 +427,7 @@ VDB_EXPORT int vdb_lane_stats(const struct vdb_lane *lane, struct vdb_lane_stats
 	        .resets = vdb__load(&own->resets),
 	        .broken = vdb__load(&own->broken),
 	        .inflight = vdb__load(&own->inflight),
+	        .moves = vdb__load(&own->moves),
 	};
 
 	return vdb__stats_give(stats, &copy, sizeof(copy), "lane stats");

@@ -27,6 +27,12 @@ int vdb__lane_pool_init(struct vdb_lane *lane, uint32_t count)
 	return 0;
 }
 
+void vdb__lane_pool_move(struct vdb_lane *lane)
+{
+	for (uint32_t i = 0; i < lane->nrequests; i++)
+		lane->requests[i].pub.loop = lane->loop;
+}
+
 void vdb__lane_pool_drop(struct vdb_lane *lane)
 {
 	struct vdb__pieces *pieces;

@@ -89,6 +89,13 @@ static void cancel_posts(struct vdb_loop *loop)
 	vdb__thread_loop = outer;
 }
 
+/* What they posted, or took on themselves to post, is there then. */
+static void wait_for_guests(const struct vdb_loop *loop)
+{
+	while (vdb__load_acquire(&loop->guests))
+		sched_yield();
+}
+
 VDB_EXPORT int vdb_loop_destroy(struct vdb_loop *loop)
 {
 	int err;
@@ -101,10 +108,11 @@ VDB_EXPORT int vdb_loop_destroy(struct vdb_loop *loop)
 	if (err)
 		return err;
 	loop->closing = true;
+	vdb__arrivals_close(loop);
 	wind_up(loop);
+	wait_for_guests(loop);
 	cancel_posts(loop);
-	while (vdb__load_acquire(&loop->guests))
-		sched_yield();
+	wait_for_guests(loop);
 	vdb__loop_free(loop);
 	return 0;
 }

@@ -14,20 +14,6 @@
 #include "base/list.h"
 #include "loop/source.h"
 
-/* One file descriptor whose every wake-up is reported (edges: nothing is read). */
-struct vdb__watch {
-	struct vdb_loop *loop;
-	struct vdb__list all;  /* in the loop's list */
-	struct vdb__list link; /* the engine's, then the loop's gone list */
-	int fd;                /* -1: nothing to watch */
-	uint32_t errors;       /* in a row */
-	bool armed, closing;
-	bool before; /* armed in the engine that another is to replace */
-	void (*rang)(struct vdb__watch *watch);
-	struct vdb__source *source;
-	void (*gone)(struct vdb__source *source);
-};
-
 #define VDB__IO_DONE 1u /* has its result, waits for done() */
 
 /* The library's part of struct vdb_io. */

@@ -185,9 +185,9 @@ static int wake_init(struct vdb_loop *loop)
 
 static void lists_init(struct vdb_loop *loop)
 {
-	struct vdb__list *lists[] = {&loop->active,   &loop->hot,     &loop->batches,   &loop->done,
-	                             &loop->gone,     &loop->watches, &loop->members,   &loop->leaving,
-	                             &loop->inflight, &loop->backlog, &loop->timers.all};
+	struct vdb__list *lists[] = {&loop->active,   &loop->hot,     &loop->batches,  &loop->done,
+	                             &loop->gone,     &loop->watches, &loop->members,  &loop->leaving,
+	                             &loop->inflight, &loop->backlog, &loop->arrivals, &loop->timers.all};
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		vdb__list_init(lists[i]);
@@ -200,6 +200,7 @@ void vdb__loop_free(struct vdb_loop *loop)
 		loop->engine->ops->destroy(loop->engine);
 	if (loop->wake_fd >= 0)
 		close(loop->wake_fd);
+	pthread_mutex_destroy(&loop->arrivals_lock);
 	free(loop);
 }
 
@@ -222,6 +223,7 @@ VDB_EXPORT int vdb_loop_create(const struct vdb_loop_config *config, struct vdb_
 	loop->poll_ns = own.poll_ns;
 	loop->wake_fd = loop->timers.fd = -1;
 	lists_init(loop);
+	pthread_mutex_init(&loop->arrivals_lock, NULL); /* default attributes: cannot fail */
 	err = wake_init(loop);
 	if (!err)
 		err = vdb__timers_init(loop);

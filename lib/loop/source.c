@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a source is: idle until kicked, hot and looked at, or ready to be served. */
 #include <fcntl.h>
-#include <stdlib.h>
 
 #include "base/error.h"
 #include "loop/state.h"
@@ -10,26 +9,19 @@
  * what a turn costs follows the rings in use. */
 #define COLD_AFTER 64u
 
-static struct vdb__watch *watch_new(struct vdb_loop *loop, struct vdb__source *source, int fd)
+static void watch_init(struct vdb_loop *loop, struct vdb__source *source, int fd)
 {
-	struct vdb__watch *watch = calloc(1, sizeof(*watch));
+	struct vdb__watch *watch = &source->watch;
 
-	if (!watch)
-		return NULL;
-	watch->loop = loop;
-	watch->fd = fd;
-	watch->source = source;
-	watch->rang = vdb__source_rang;
+	*watch = (struct vdb__watch){.loop = loop, .fd = fd, .source = source, .rang = vdb__source_rang};
 	vdb__list_init(&watch->link);
 	vdb__list_append(&loop->watches, &watch->all);
-	return watch;
 }
 
-static void watch_free(struct vdb__watch *watch)
+static void watch_fini(struct vdb__watch *watch)
 {
 	vdb__list_remove(&watch->link);
 	vdb__list_remove(&watch->all);
-	free(watch);
 }
 
 static int watch_start(struct vdb_loop *loop, struct vdb__watch *watch)
@@ -51,23 +43,20 @@ static struct vdb_tenant *tenant_for(struct vdb_loop *loop, struct vdb_tenant *t
 
 int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant, int kick_fd)
 {
-	struct vdb__watch *watch;
 	int err;
 
 	tenant = tenant_for(loop, tenant);
 	if (!tenant)
 		return vdb__fail(ENOMEM, "source: no memory for a tenant");
-	watch = watch_new(loop, source, kick_fd);
-	err = watch ? watch_start(loop, watch) : vdb__fail(ENOMEM, "source: no memory");
+	watch_init(loop, source, kick_fd);
+	err = watch_start(loop, &source->watch);
 	if (err) {
-		if (watch)
-			watch_free(watch);
+		watch_fini(&source->watch);
 		vdb__tenant_unref(tenant);
 		return err;
 	}
 	source->loop = loop;
 	source->tenant = tenant;
-	source->watch = watch;
 	source->state = VDB__HOT;
 	vdb__list_init(&source->link);
 	vdb__source_ready(source);
@@ -107,7 +96,7 @@ void vdb__source_rang(struct vdb__watch *watch)
 void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__source *source))
 {
 	struct vdb_loop *loop = source->loop;
-	struct vdb__watch *watch = source->watch;
+	struct vdb__watch *watch = &source->watch;
 
 	source->state = VDB__GONE;
 	vdb__list_remove(&source->link);
@@ -141,9 +130,9 @@ unsigned vdb__sources_gone(struct vdb_loop *loop)
 		void (*gone)(struct vdb__source *) = watch->gone;
 		struct vdb_tenant *tenant = source ? source->tenant : NULL;
 
-		watch_free(watch);
+		watch_fini(watch);
 		if (gone)
-			gone(source);
+			gone(source); /* it may be freed now, or another loop's */
 		if (gone)
 			vdb__tenant_unref(tenant);
 		count++;

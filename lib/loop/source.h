@@ -14,7 +14,6 @@
 #include "base/list.h"
 
 struct vdb__source;
-struct vdb__watch;
 
 struct vdb__source_ops {
 	/* Work that serve() could do now? A load or two, no side effect. */
@@ -26,6 +25,20 @@ struct vdb__source_ops {
 	bool (*arm)(struct vdb__source *source);
 	/* The doorbell rang (for counters). */
 	void (*kicked)(struct vdb__source *source);
+};
+
+/* One file descriptor whose every wake-up is reported (edges: nothing is read). */
+struct vdb__watch {
+	struct vdb_loop *loop;
+	struct vdb__list all;  /* in the loop's list */
+	struct vdb__list link; /* the engine's, then the loop's gone list */
+	int fd;                /* -1: nothing to watch */
+	uint32_t errors;       /* in a row */
+	bool armed, closing;
+	bool before; /* armed in the engine that another is to replace */
+	void (*rang)(struct vdb__watch *watch);
+	struct vdb__source *source;
+	void (*gone)(struct vdb__source *source);
 };
 
 enum vdb__source_state {
@@ -44,12 +57,13 @@ struct vdb__source {
 	uint32_t looks;    /* found empty so often since it was last served */
 	uint64_t requests; /* served, ever: serve() adds, the loop passes the growth on to the tenant */
 	uint64_t bytes;
-	struct vdb__watch *watch; /* of the kick fd */
+	struct vdb__watch watch; /* of the kick fd */
 };
 
 /* Attaches: kick_fd (-1 = none) is watched, the source is served in this turn once.
- * tenant NULL: one of its own. The caller zeroes the struct and sets ops. -EBADF, -ENOMEM,
- * or what the engine says of the fd. */
+ * tenant NULL: one of its own. The caller zeroes the struct and sets ops; one that was removed, and is
+ * gone, can be added again, to any loop. -EBADF, -ENOMEM (only for a tenant), or what the engine
+ * says of the fd. */
 int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant,
                     int kick_fd);
 
@@ -62,6 +76,12 @@ void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__sou
 
 /* One more reference, dropped by vdb_tenant_destroy(). Any thread. */
 void vdb__tenant_ref(struct vdb_tenant *tenant);
+
+/* Which loop it belongs to. */
+const struct vdb_loop *vdb__tenant_loop(const struct vdb_tenant *tenant);
+
+/* Goes to another loop, with its counters: none of its sources is attached. */
+void vdb__tenant_move(struct vdb_tenant *tenant, struct vdb_loop *loop);
 
 /* Charges service that was not given in serve(): a continued transfer. */
 void vdb__tenant_charge(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests);
@@ -81,6 +101,23 @@ struct vdb__post {
 	void (*fn)(struct vdb__post *post, int status);
 };
 void vdb__loop_post(struct vdb_loop *loop, struct vdb__post *post);
+
+/*
+ * Somebody who will post to another loop later, when that may have been destroyed. Zeroed at first. Any
+ * thread; one at a time for each arrival.
+ */
+struct vdb__arrival {
+	struct vdb__list link; /* the loop's */
+	struct vdb_loop *loop; /* atomic; NULL: none, or its end has come */
+};
+
+/* False: the loop is being destroyed. Else one of the next two must follow. */
+bool vdb__loop_expect(struct vdb_loop *loop, struct vdb__arrival *arrival);
+/* The loop, which stays until vdb__arrival_done(); NULL: it is gone. */
+struct vdb_loop *vdb__arrival_take(struct vdb__arrival *arrival);
+void vdb__arrival_done(struct vdb_loop *loop);
+/* Does not come. Harmless if nobody was expected. */
+void vdb__arrival_drop(struct vdb__arrival *arrival);
 
 /* Config in use. */
 uint64_t vdb__loop_quantum(const struct vdb_loop *loop);

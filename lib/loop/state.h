@@ -66,6 +66,9 @@ struct vdb_loop {
 	pthread_t thread; /* of vdb_loop_start() */
 	uint32_t started;
 	int result; /* of the started thread's run */
+	pthread_mutex_t arrivals_lock;
+	struct vdb__list arrivals; /* under the lock, as is the next */
+	bool arrivals_closed;
 };
 
 /* turn.c: one round of everything that is due. Returns how much was done. */
@@ -97,6 +100,9 @@ void vdb__loop_free(struct vdb_loop *loop);
 /* post.c */
 void vdb__loop_wake(struct vdb_loop *loop); /* any thread, signal-safe */
 unsigned vdb__posts_run(struct vdb_loop *loop, int status);
+
+/* arrival.c: from now on nobody is expected, and who was has posted or will not. */
+void vdb__arrivals_close(struct vdb_loop *loop);
 
 /* tenant.c: one deficit round robin round. Returns how many sources were served. */
 unsigned vdb__tenants_serve(struct vdb_loop *loop);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deficit round robin between tenants. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -48,6 +49,17 @@ void vdb__tenant_unref(struct vdb_tenant *tenant)
 {
 	if (vdb__ref_put(&tenant->refs))
 		free(tenant);
+}
+
+const struct vdb_loop *vdb__tenant_loop(const struct vdb_tenant *tenant)
+{
+	return tenant->loop;
+}
+
+void vdb__tenant_move(struct vdb_tenant *tenant, struct vdb_loop *loop)
+{
+	assert(vdb__list_empty(&tenant->link) && vdb__list_empty(&tenant->ready));
+	tenant->loop = loop;
 }
 
 VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats)

@@ -202,7 +202,9 @@ static int make_backend(struct console *console, uint32_t queue)
 	                      .start = start_transmit,
 	                      .cancel = cancel},
 	};
-	static const struct vdb_backend_info info = {.size = sizeof(info), .ops = 1u << 31};
+	/* The chardev is of one loop. */
+	static const struct vdb_backend_info info = {
+	        .size = sizeof(info), .flags = VDB_BACKEND_FIXED, .ops = 1u << 31};
 
 	return vdb_backend_create(&ops[queue], console, &info, &console->backends[queue]);
 }

@@ -26,6 +26,7 @@ void vdb__stats_add(struct vdb_lane_stats *sum, const struct vdb_lane_stats *mor
 	sum->resets += more->resets;
 	sum->broken += more->broken;
 	sum->inflight = more->inflight;
+	sum->moves += more->moves;
 }
 
 /* The lane stays while the lock is held. */

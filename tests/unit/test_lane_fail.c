@@ -146,6 +146,91 @@ START_TEST(no_memory_for_many_pieces)
 }
 END_TEST
 
+/* ---- Moving ---- */
+
+static void moved(void *arg, int status)
+{
+	*(int *)arg = status;
+}
+
+START_TEST(a_loop_that_cannot_take_it)
+{
+	struct rig other;
+	int status = 1;
+
+	setup();
+	rig_open(&other, NULL);
+	ck_assert_int_eq(vdb_lane_move(guest.lane, other.loop, NULL, moved, &status), 0);
+	rig_turns(&rig, 10);
+	fail_at(1);
+	rig_turns(&other, 1);
+	ck_assert_ptr_nonnull(fail_what());
+	fail_at(0);
+	RIG_UNTIL(&rig, status != 1);
+	ck_assert_int_lt(status, 0);
+	ck_assert_int_ne(status, -ESHUTDOWN);
+	ck_assert_int_ne(status, -ECANCELED);
+	ck_assert_uint_eq(guest.broken, 0);
+	ck_assert_uint_eq(rig_stats(&guest).moves, 0);
+	rig_close(&other);
+	teardown();
+}
+END_TEST
+
+START_TEST(and_there_is_no_way_back)
+{
+	struct rig other;
+	int status = 1, done = 0;
+
+	setup();
+	rig_open(&other, NULL);
+	ck_assert_int_eq(vdb_lane_move(guest.lane, other.loop, NULL, moved, &status), 0);
+	rig_turns(&rig, 10);
+	rig_close(&rig);
+	fail_at(1);
+	rig_turns(&other, 1);
+	ck_assert_ptr_nonnull(fail_what());
+	rig_turns(&other, 3);
+	fail_at(0);
+	ck_assert_int_eq(status, -ECANCELED);
+	ck_assert_uint_eq(guest.broken, VDB_REASON_HOST);
+	vdb_lane_destroy(guest.lane, note, &done);
+	ck_assert_int_eq(done, 1);
+	mock_close(&guest.m);
+	mock_ram_close(&guest.ram);
+	vdb_backend_destroy(backend);
+	rig_close(&other);
+}
+END_TEST
+
+START_TEST(no_memory_to_move)
+{
+	struct vdb_tenant *shared;
+	int status = 1, done = 0;
+	struct rig_guest other;
+
+	setup();
+	ck_assert_int_eq(vdb_tenant_create(rig.loop, &shared), 0);
+	rig_join(&rig, &other, &(struct rig_guest_config){.backend = backend, .lane.tenant = shared});
+	vdb_tenant_destroy(shared);
+	fail_at(1);
+	ck_assert_int_eq(vdb_lane_move(other.lane, rig.loop, NULL, moved, &status), -ENOMEM);
+	fail_at(0);
+	rig_turns(&rig, 3);
+	ck_assert_int_eq(status, 1);
+	/* A tenant of its own, on the same loop. */
+	ck_assert_int_eq(vdb_lane_move(other.lane, rig.loop, NULL, moved, &status), 0);
+	RIG_UNTIL(&rig, status != 1);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(rig_do(&other, VDB_OP_NOP, 0, 0, 0), 0);
+	vdb_lane_destroy(other.lane, note, &done);
+	RIG_UNTIL(&rig, done);
+	mock_close(&other.m);
+	mock_ram_close(&other.ram);
+	teardown();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("lane_fail");
@@ -153,5 +238,8 @@ int main(void)
 	tcase_add_test(tc, making_a_lane);
 	tcase_add_test(tc, a_lane_that_cannot_attach_says_so);
 	tcase_add_test(tc, no_memory_for_many_pieces);
+	tcase_add_test(tc, a_loop_that_cannot_take_it);
+	tcase_add_test(tc, and_there_is_no_way_back);
+	tcase_add_test(tc, no_memory_to_move);
 	return test_run("lane_fail", tc);
 }
