@@ -63,9 +63,7 @@ int alarm_create(struct vdb_backend **out)
 {
 	static const struct vdb_backend_ops ops = {
 	        .size = sizeof(ops), .name = "alarm", .start = start, .destroy = destroy};
-	/* FIXED: its timers are of the loop that has made them. */
-	static const struct vdb_backend_info info = {
-	        .size = sizeof(info), .flags = VDB_BACKEND_FIXED, .ops = 1u << 31};
+	static const struct vdb_backend_info info = {.size = sizeof(info), .ops = 1u << 31};
 	struct clock *clock = calloc(1, sizeof(*clock));
 	int err;
 

@@ -29,9 +29,10 @@ enum vdb__lane_journey {
 #define VDB__WAKE_KICK 2u   /* vdb_lane_kick() */
 #define VDB__WAKE_MAP 4u    /* a new version of the memory map */
 #define VDB__WAKE_MOVE 8u   /* vdb_lane_move() */
-#define VDB__WAKE_LEAVE 16u /* vdb_lane_destroy(), vdb__lane_close() */
-#define VDB__WAKE_DEAD 32u  /* nobody may post any more */
-#define VDB__WAKE_GONE 64u  /* everything but the lane itself is freed */
+#define VDB__WAKE_LEAVE 16u /* vdb_lane_destroy() */
+#define VDB__WAKE_CLOSE 32u /* vdb__lane_close() */
+#define VDB__WAKE_DEAD 64u  /* nobody may post any more */
+#define VDB__WAKE_GONE 128u /* everything but the lane itself is freed */
 
 struct vdb_lane {
 	struct vdb__source source; /* first */
@@ -71,7 +72,6 @@ struct vdb_lane {
 	int kick_fd;
 	bool known;    /* the queue has been attached, on whatever loop */
 	bool joined;   /* hears of memory changes */
-	bool keep;     /* it is vdb__lane_close() that was called */
 	bool doomed;   /* vdb_lane_destroy() has arrived */
 	bool kept;     /* vdb__lane_close() has: the queue goes with the lane, not before */
 	bool member;   /* of the loop */

@@ -55,18 +55,18 @@ static void free_doomed(struct vdb_lane *lane)
 }
 
 /* Somebody has asked for the end, and this is it. */
-static void left(struct vdb_lane *lane)
+static void left(struct vdb_lane *lane, bool doomed)
 {
-	if (lane->keep)
-		lane->done(lane->done_arg); /* may free the lane */
-	else
+	if (doomed)
 		free_doomed(lane);
+	else
+		lane->done(lane->done_arg); /* may free the lane */
 }
 
 /* The engine has let go and no post is on its way. */
 static void end(struct vdb_lane *lane)
 {
-	bool asked = lane->kept || lane->doomed;
+	uint32_t asked = (lane->kept ? VDB__WAKE_CLOSE : 0) | (lane->doomed ? VDB__WAKE_LEAVE : 0);
 
 	vdb__list_remove(&lane->batch.link);
 	if (lane->member)
@@ -81,8 +81,9 @@ static void end(struct vdb_lane *lane)
 	if (lane->journey != VDB__LANE_STAYS)
 		vdb__lane_told(lane, -ECANCELED);
 	/* From here on whoever wants it gone does that alone: leave(). */
-	if (vdb__fetch_or(&lane->wake, VDB__WAKE_GONE) & VDB__WAKE_LEAVE || asked)
-		left(lane);
+	asked |= vdb__fetch_or(&lane->wake, VDB__WAKE_GONE);
+	if (asked & (VDB__WAKE_LEAVE | VDB__WAKE_CLOSE))
+		left(lane, asked & VDB__WAKE_LEAVE);
 }
 
 /* A wake post that is queued still points into the lane: it will come and end it. */
@@ -227,10 +228,8 @@ static void woken(struct vdb__post *post, int status)
 	}
 	/* From here on others may post it again. Acquire: what they did before they asked. */
 	why = vdb__exchange(&lane->wake, 0u);
-	if (why & VDB__WAKE_LEAVE) {
-		lane->kept = lane->keep;
-		lane->doomed = !lane->keep;
-	}
+	lane->kept |= (why & VDB__WAKE_CLOSE) != 0;
+	lane->doomed |= (why & VDB__WAKE_LEAVE) != 0;
 	if (why & VDB__WAKE_MOVE)
 		lane->journey = VDB__LANE_ASKED;
 	if (why & VDB__WAKE_ATTACH && !come(lane, status))
@@ -264,10 +263,10 @@ VDB_EXPORT void vdb_lane_kick(struct vdb_lane *lane)
 	(void)vdb__lane_wake(lane, VDB__WAKE_KICK);
 }
 
-static void leave(struct vdb_lane *lane)
+static void leave(struct vdb_lane *lane, uint32_t how)
 {
-	if (vdb__lane_wake(lane, VDB__WAKE_LEAVE) & VDB__WAKE_GONE)
-		left(lane);
+	if (vdb__lane_wake(lane, how) & VDB__WAKE_GONE)
+		left(lane, how == VDB__WAKE_LEAVE);
 }
 
 VDB_EXPORT void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg)
@@ -276,8 +275,7 @@ VDB_EXPORT void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *
 		return;
 	lane->done = done;
 	lane->done_arg = arg;
-	lane->keep = false;
-	leave(lane);
+	leave(lane, VDB__WAKE_LEAVE);
 }
 
 void vdb__lane_close(struct vdb_lane *lane, const uint32_t *finish, vdb_done_fn done, void *arg)
@@ -285,8 +283,7 @@ void vdb__lane_close(struct vdb_lane *lane, const uint32_t *finish, vdb_done_fn 
 	lane->done = done;
 	lane->done_arg = arg;
 	lane->finish = finish;
-	lane->keep = true;
-	leave(lane);
+	leave(lane, VDB__WAKE_CLOSE);
 }
 
 static int dup_fd(int fd, const char *what, int *out)
