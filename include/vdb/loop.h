@@ -161,6 +161,7 @@ struct vdb_loop_stats {
 	uint64_t poll_hits;   /* work found by looking, not by a bell */
 	uint64_t uring_flags; /* IORING_SETUP_* in use */
 	uint64_t features;    /* VDB_LOOP_HAS_* */
+	uint64_t served;      /* bytes, and request_cost for each request: what tenants are charged */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);
 

@@ -26,6 +26,7 @@
 #include <vdb/lane.h>
 #include <vdb/line.h>
 #include <vdb/loop.h>
+#include <vdb/loops.h>
 #include <vdb/mem.h>
 #include <vdb/pci.h>
 #include <vdb/platform.h>

@@ -264,6 +264,7 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .poll_hits = vdb__load(&loop->stats.poll_hits),
 	        .uring_flags = vdb__load(&loop->stats.uring_flags),
 	        .features = vdb__load(&loop->stats.features),
+	        .served = vdb__load(&loop->stats.served),
 	};
 
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_loop_stats");

@@ -76,6 +76,7 @@ VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tena
 static void account(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests)
 {
 	tenant->deficit -= (int64_t)cost;
+	vdb__count(&tenant->loop->stats.served, cost);
 	vdb__count(&tenant->bytes, bytes);
 	vdb__count(&tenant->requests, requests);
 }
