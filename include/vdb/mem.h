@@ -107,7 +107,8 @@ void vdb_mem_unpin(struct vdb_mem_pin *pin);
  * Dirty tracking of what the *host* writes (devices, the library, vdb_mem_write).
  * What the guest writes is in KVM's log: vdb_vm_dirty_log_harvest(). A page is marked
  * after its data is in memory and before the completion is published.
- * start: begins with a clean bitmap; -EBUSY if started already. stop: ends it.
+ * start: begins with a clean bitmap; -EBUSY if started already, or what membarrier() says if it was
+ * allowed when the memory was created and is not now. stop: ends it.
  * harvest: moves the bits of [gpa, gpa+len) out (bit 0 of bitmap[0] = page of gpa)
  * and clears them; gpa and len page-aligned, inside one region, bitmap of
  * (len / 4096 + 63) / 64 words. Returns the number of dirty pages; -ENOENT, or

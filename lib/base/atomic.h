@@ -61,6 +61,12 @@ static inline void vdb__fence_full(void)
 #endif
 }
 
+/* Keeps the compiler's order only: the other side has membarrier() make a full fence of it. */
+static inline void vdb__fence_light(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 static inline void vdb__cpu_relax(void)
 {
 #if defined(__x86_64__)

@@ -26,7 +26,7 @@ static struct vdb_lane *lane_of(struct vdb__source *source)
 /* Not now, but when a completion says so: looking at the queue meanwhile would be spinning. */
 static bool is_waiting(const struct vdb_lane *lane)
 {
-	return (lane->shut && lane->inflight) || vdb__list_empty(&lane->free);
+	return (lane->shut && lane->inflight) || !vdb__lane_has_room(lane);
 }
 
 static bool lane_pending(struct vdb__source *source)
@@ -94,6 +94,7 @@ void vdb__lane_publish(struct vdb_lane *lane)
 	uint32_t staged = lane->staged;
 
 	lane->staged = 0;
+	vdb__store(&lane->stats.inflight, lane->inflight);
 	vdb__count(&lane->stats.completions, staged);
 	if (lane->queue->ops->publish(lane->queue))
 		interrupt(lane);
@@ -104,9 +105,8 @@ void vdb__lane_publish(struct vdb_lane *lane)
 
 void vdb__lane_completed(struct vdb_lane *lane)
 {
-	lane->staged++;
-	vdb__store(&lane->stats.inflight, lane->inflight);
-	if (!lane->visiting)
+	/* Between visits the first one of a batch has queued it. */
+	if (!lane->staged++ && !lane->visiting)
 		vdb__loop_batch(lane->loop, &lane->batch);
 }
 
@@ -123,6 +123,15 @@ void vdb__lane_batch_fn(struct vdb__batch *batch)
 }
 
 /* ---- A visit ---- */
+
+/* The view is about to let go of the map that these were mapped in. */
+static void keep_regions(void *arg)
+{
+	struct vdb_lane *lane = arg;
+
+	for (uint32_t i = 0; i < lane->nrequests; i++)
+		vdb__request_hold(&lane->requests[i]);
+}
 
 void vdb__lane_refresh(struct vdb_lane *lane)
 {
@@ -177,17 +186,12 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	struct vdb__elem elem;
 	uint64_t bytes;
 
-	if (vdb__list_empty(&lane->free) || !lane->queue->ops->pop(lane->queue, &elem, lane->segs))
+	if (!vdb__lane_has_room(lane) || !lane->queue->ops->pop(lane->queue, &elem, lane->segs))
 		return false;
-	vdb__count(&lane->stats.requests, 1);
-	if (!lane->belled)
-		vdb__count(&lane->stats.poll_hits, 1);
-	lane->belled = true; /* once a visit */
 	bytes = vdb__request_start(lane, &elem, lane->segs);
 	lane->source.requests++;
 	lane->source.bytes += bytes;
-	*spent += lane->request_cost + bytes;
-	*spent += pieces_of(&elem) * (uint64_t)SEGMENT_COST;
+	*spent += lane->request_cost + bytes + pieces_of(&elem) * (uint64_t)SEGMENT_COST;
 	return true;
 }
 
@@ -203,10 +207,19 @@ static bool work_inline(struct vdb_lane *lane, uint64_t budget, uint64_t *spent)
 	return true;
 }
 
+/* What was taken, by bell or by looking: once a visit. */
+static void count_taken(struct vdb_lane *lane, uint64_t taken)
+{
+	vdb__count(&lane->stats.requests, taken);
+	if (taken && !lane->belled)
+		vdb__count(&lane->stats.poll_hits, 1);
+	lane->belled = false;
+}
+
 static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 {
 	struct vdb_lane *lane = lane_of(source);
-	uint64_t spent = 0;
+	uint64_t spent = 0, before = source->requests;
 	bool open, worked = false, busy = true;
 
 	lane->visiting = true;
@@ -222,9 +235,8 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 	}
 	/* One large request can use up a visit, and the next one the next. */
 	lane->inline_first = !worked;
-	lane->belled = false;
 	lane->visiting = false;
-	vdb__store(&lane->stats.inflight, lane->inflight);
+	count_taken(lane, source->requests - before);
 	vdb__lane_publish(lane);
 	if (vdb__lane_drains(lane))
 		vdb__loop_batch(lane->loop, &lane->batch);
@@ -247,5 +259,7 @@ void vdb__lane_attach_queue(struct vdb_lane *lane)
 	        .ops = info->ops | 1u << VDB_OP_NOP | 1u << VDB_OP_COPY | 1u << VDB_OP_FILL,
 	};
 
+	lane->queue->view.keep = keep_regions;
+	lane->queue->view.keep_arg = lane;
 	lane->queue->ops->attach(lane->queue, &identity);
 }

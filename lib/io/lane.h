@@ -42,9 +42,9 @@ struct vdb_lane {
 	struct vdb_tenant *tenant;
 
 	/* What a visit touches. */
-	struct vdb__list free;    /* requests */
-	struct vdb__list inlined; /* FIFO of VDB__REQ_SLICED */
-	struct vdb__seg *segs;    /* of the request being popped */
+	struct vdb__request *free; /* the last one used first: it is still in the cache */
+	struct vdb__list inlined;  /* FIFO of VDB__REQ_SLICED */
+	struct vdb__seg *segs;     /* of the request being popped */
 	uint32_t request_cost;
 	uint32_t inflight;
 	uint32_t staged;   /* completions not yet published */
@@ -63,8 +63,9 @@ struct vdb_lane {
 	void *broken_arg;
 
 	/* Arenas. */
-	struct vdb__request *requests;
-	uint32_t nrequests;
+	struct vdb__request *requests; /* memory for max_inflight */
+	uint32_t max_inflight;
+	uint32_t nrequests;         /* of these, once in use: the others have not been touched */
 	struct vdb__pieces *pieces; /* spare */
 	uint32_t max_pieces;        /* iovecs in one of them */
 
@@ -97,6 +98,12 @@ struct vdb_lane {
 
 	struct vdb_lane_stats stats; /* written on the loop's thread only */
 };
+
+/* Another request can be taken. */
+static inline bool vdb__lane_has_room(const struct vdb_lane *lane)
+{
+	return lane->inflight < lane->max_inflight;
+}
 
 static inline struct vdb__request *vdb__request_of(struct vdb__list *link)
 {
@@ -143,6 +150,29 @@ int vdb__lane_pool_init(struct vdb_lane *lane, uint32_t count);
 void vdb__lane_pool_drop(struct vdb_lane *lane);
 /* None is in flight: from now on they are lane->loop's. */
 void vdb__lane_pool_move(struct vdb_lane *lane);
+
+/* One that has not been in use so far. There must be room. */
+struct vdb__request *vdb__lane_new_request(struct vdb_lane *lane);
+
+/* There must be room. Only lane, pub.loop and pub.reserved are set. */
+static inline struct vdb__request *vdb__lane_take_request(struct vdb_lane *lane)
+{
+	struct vdb__request *r = lane->free;
+
+	lane->inflight++;
+	if (!r)
+		return vdb__lane_new_request(lane);
+	lane->free = r->next;
+	return r;
+}
+
+static inline void vdb__lane_put_request(struct vdb_lane *lane, struct vdb__request *r)
+{
+	r->state = VDB__REQ_FREE;
+	r->next = lane->free;
+	lane->free = r;
+	lane->inflight--;
+}
 
 /* NULL: no memory. */
 struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane);

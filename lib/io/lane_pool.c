@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a lane needs per request, allocated once: the data path allocates nothing but room for a request in
- * more pieces than any before it. */
+/*
+ * What a lane needs per request, allocated once: the data path allocates nothing but room for a request in
+ * more pieces than any before it. Of the requests only as many are touched as were ever in flight at once,
+ * so that a lane that is allowed many, and has few, takes up the memory of few.
+ */
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -10,20 +13,14 @@ int vdb__lane_pool_init(struct vdb_lane *lane, uint32_t count)
 {
 	uint32_t segments = lane->queue->max_segments;
 
-	vdb__list_init(&lane->free);
 	vdb__list_init(&lane->inlined);
 	lane->max_pieces =
 	        segments + VDB__IOV_EXTRA < VDB__IOV_MAX ? segments + VDB__IOV_EXTRA : VDB__IOV_MAX;
-	lane->segs = calloc(segments ? segments : 1, sizeof(*lane->segs));
-	lane->requests = calloc(count, sizeof(*lane->requests));
+	lane->segs = malloc((segments ? segments : 1) * sizeof(*lane->segs));
+	lane->requests = aligned_alloc(VDB__LINE, count * sizeof(*lane->requests));
 	if (!lane->segs || !lane->requests)
 		return vdb__fail(ENOMEM, "lane: no memory for %u requests; lower max_inflight", count);
-	lane->nrequests = count;
-	for (uint32_t i = 0; i < count; i++) {
-		lane->requests[i].lane = lane;
-		lane->requests[i].pub.loop = lane->loop;
-		vdb__list_append(&lane->free, &lane->requests[i].link);
-	}
+	lane->max_inflight = count;
 	return 0;
 }
 
@@ -44,7 +41,16 @@ void vdb__lane_pool_drop(struct vdb_lane *lane)
 	free(lane->segs);
 	free(lane->requests);
 	lane->segs = NULL;
-	lane->requests = NULL;
+	lane->requests = lane->free = NULL;
+	lane->nrequests = 0;
+}
+
+struct vdb__request *vdb__lane_new_request(struct vdb_lane *lane)
+{
+	struct vdb__request *r = &lane->requests[lane->nrequests++];
+
+	*r = (struct vdb__request){.lane = lane, .pub.loop = lane->loop};
+	return r;
 }
 
 struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane)
@@ -56,9 +62,9 @@ struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane)
 		lane->pieces = pieces->next;
 		return pieces;
 	}
-	pieces = malloc(sizeof(*pieces) + n * (sizeof(pieces->iov[0]) + sizeof(pieces->hold[0])));
+	pieces = malloc(sizeof(*pieces) + n * (sizeof(pieces->iov[0]) + sizeof(pieces->region[0])));
 	if (pieces)
-		pieces->hold = (struct vdb__region **)(void *)&pieces->iov[n];
+		pieces->region = (struct vdb__region **)(void *)&pieces->iov[n];
 	return pieces;
 }
 

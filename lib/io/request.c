@@ -21,17 +21,19 @@ static int map_segs(struct vdb__request *r, const struct vdb__elem *elem, const 
 {
 	struct vdb__view *view = &r->lane->queue->view;
 	enum vdb__access access = access_of(elem->op);
+	struct vdb__region **region = vdb__request_regions(r);
+	struct iovec *iov = vdb__request_iov(r);
 	int rc = 0;
 
 	for (uint32_t i = 0; i < elem->nseg && !rc; i++) {
 		if (segs[i].len)
 			rc = vdb__view_iov(view, segs[i].gpa, segs[i].len,
-			                   i < elem->nread ? VDB__READ : access, r->iov, r->hold, &r->nhold,
+			                   i < elem->nread ? VDB__READ : access, iov, region, &r->nmapped,
 			                   max);
 		if (i < elem->nread)
-			r->nread = r->nhold;
+			r->nread = r->nmapped;
 	}
-	r->pub.niov = r->nhold;
+	r->pub.niov = r->nmapped;
 	return rc;
 }
 
@@ -40,8 +42,8 @@ static int map_source(struct vdb__request *r, uint32_t max)
 {
 	if (r->pub.op != VDB_OP_COPY)
 		return 0;
-	return vdb__view_iov(&r->lane->queue->view, r->pub.offset, r->pub.len, VDB__READ, r->iov, r->hold,
-	                     &r->nhold, max);
+	return vdb__view_iov(&r->lane->queue->view, r->pub.offset, r->pub.len, VDB__READ, vdb__request_iov(r),
+	                     vdb__request_regions(r), &r->nmapped, max);
 }
 
 static int map_into(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs,
@@ -51,10 +53,8 @@ static int map_into(struct vdb__request *r, const struct vdb__elem *elem, const 
 
 	if (!rc)
 		rc = map_source(r, max_all);
-	if (!rc)
-		return 0;
-	vdb__region_release(r->hold, r->nhold);
-	r->nread = r->nhold = r->pub.niov = 0;
+	if (rc)
+		r->nread = r->nmapped = r->pub.niov = 0;
 	return rc;
 }
 
@@ -72,54 +72,79 @@ static bool adds_up(const struct vdb__elem *elem, const struct vdb__seg *segs, u
 	return sum == elem->len;
 }
 
-int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs)
+static int map_pieces(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs)
 {
-	struct vdb__pieces *pieces;
+	uint32_t max = r->lane->max_pieces;
 	int rc;
 
 	if (!adds_up(elem, segs, &r->pub.readable))
 		return -EINVAL;
-	r->host_writes = access_of(elem->op) == VDB__WRITE;
 	if (elem->nseg <= VDB__IOV_OWN) {
 		rc = map_into(r, elem, segs, VDB__IOV_OWN, VDB__IOV_OWN);
 		if (rc != -E2BIG)
 			return rc;
 	}
-	pieces = vdb__lane_take_pieces(r->lane);
-	if (!pieces)
+	r->pieces = vdb__lane_take_pieces(r->lane);
+	if (!r->pieces)
 		return -ENOMEM;
-	r->pieces = pieces;
-	r->iov = pieces->iov;
-	r->hold = pieces->hold;
-	r->pub.iov = r->iov;
-	return map_into(r, elem, segs, r->lane->max_pieces, r->lane->max_pieces + VDB__IOV_EXTRA);
+	r->pub.iov = r->pieces->iov;
+	return map_into(r, elem, segs, max, max + VDB__IOV_EXTRA);
+}
+
+int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs)
+{
+	enum vdb__access access = access_of(elem->op);
+
+	r->host_writes = access == VDB__WRITE;
+	/* Most have one segment, where the one before had its own. */
+	if (elem->nseg == 1 && !elem->nread && segs->len == elem->len && elem->op != VDB_OP_COPY &&
+	    vdb__view_piece(&r->lane->queue->view, segs->gpa, segs->len, access, r->own_iov, r->own_region)) {
+		r->pub.niov = r->nmapped = 1;
+		return 0;
+	}
+	return map_pieces(r, elem, segs);
+}
+
+void vdb__request_hold(struct vdb__request *r)
+{
+	if (r->state == VDB__REQ_FREE || r->held)
+		return;
+	vdb__region_hold(vdb__request_regions(r), r->nmapped);
+	r->held = true;
 }
 
 void vdb__request_mark(struct vdb__request *r, uint64_t bytes)
 {
+	struct vdb__region **region = vdb__request_regions(r);
 	struct iovec piece;
 
-	if (r->to.index == 0 && r->to.at == 0 && bytes == r->pub.len) {
-		vdb__region_mark(r->hold + r->nread, r->iov + r->nread, r->pub.niov - r->nread,
-		                 bytes - r->pub.readable);
-		r->to.index = r->pub.niov;
-		return;
-	}
 	for (; bytes; bytes -= piece.iov_len) {
-		piece = vdb__cursor_piece(&r->to, r->iov, bytes);
+		piece = vdb__cursor_piece(&r->to, r->pub.iov, bytes);
 		if (r->to.index >= r->nread)
-			vdb__region_mark(&r->hold[r->to.index], &piece, 1, piece.iov_len);
-		vdb__cursor_pass(&r->to, r->iov, piece.iov_len);
+			vdb__region_mark(&region[r->to.index], &piece, 1, piece.iov_len);
+		vdb__cursor_pass(&r->to, r->pub.iov, piece.iov_len);
 	}
+}
+
+/* On failure and short I/O too: every page that may have been touched. A memop's have been marked as it
+ * went on. */
+static void mark_rest(struct vdb__request *r)
+{
+	if (vdb__is_memop(r->pub.op) || !r->pub.niov || !vdb__view_tracked(&r->lane->queue->view))
+		return;
+	if (r->sliced)
+		vdb__request_mark(r, r->pub.len - r->done);
+	else
+		vdb__region_mark(vdb__request_regions(r) + r->nread, r->pub.iov + r->nread,
+		                 r->pub.niov - r->nread, r->pub.len - r->pub.readable);
 }
 
 static void let_go(struct vdb__request *r)
 {
-	/* On failure and short I/O too: every page that may have been touched. */
-	if (r->touched && r->host_writes && r->pub.niov)
-		vdb__request_mark(r, r->pub.len - r->done);
-	if (r->nhold)
-		vdb__region_release(r->hold, r->nhold);
+	if (r->host_writes)
+		mark_rest(r);
+	if (r->held)
+		vdb__region_release(vdb__request_regions(r), r->nmapped);
 	if (r->pieces)
 		vdb__lane_put_pieces(r->lane, r->pieces);
 }
@@ -128,29 +153,18 @@ static void count(struct vdb_lane *lane, const struct vdb__request *r, int64_t r
 {
 	struct vdb_lane_stats *stats = &lane->stats;
 
-	if (result < 0) {
+	if (result < 0)
 		vdb__count(&stats->errors, 1);
-		return;
-	}
-	switch (r->pub.op) {
-	case VDB_OP_READ:
+	else if (r->pub.op == VDB_OP_READ)
 		vdb__count(&stats->bytes_read, r->pub.len);
-		break;
-	case VDB_OP_WRITE:
+	else if (r->pub.op == VDB_OP_WRITE)
 		vdb__count(&stats->bytes_written, r->pub.len);
-		break;
-	case VDB_OP_FLUSH:
+	else if (r->pub.op == VDB_OP_FLUSH)
 		vdb__count(&stats->flushes, 1);
-		break;
-	case VDB_OP_DISCARD:
+	else if (r->pub.op == VDB_OP_DISCARD)
 		vdb__count(&stats->discards, 1);
-		break;
-	case VDB_OP_WRITE_ZEROES:
+	else if (r->pub.op == VDB_OP_WRITE_ZEROES)
 		vdb__count(&stats->zeroes, 1);
-		break;
-	default:
-		break;
-	}
 }
 
 /* Bytes that are in the guest's buffers now: all that may be, but a USER's backend that completes says it. */
@@ -184,10 +198,7 @@ void vdb__request_finish(struct vdb__request *r, int64_t result)
 	let_go(r);
 	count(lane, r, result);
 	lane->queue->ops->complete(lane->queue, r->cookie, result, written(r, result));
-	r->state = VDB__REQ_FREE;
-	/* The last one used is the one still in the cache. */
-	vdb__list_append(lane->free.next, &r->link);
-	lane->inflight--;
+	vdb__lane_put_request(lane, r);
 	vdb__lane_completed(lane);
 }
 

@@ -21,10 +21,12 @@ struct vdb_lane;
 #define VDB__IOV_MAX 1024u /* of one request's data: what preadv() takes */
 #define VDB__IOV_EXTRA 64u /* region borders that a request's segments may cross */
 
+#define VDB__LINE 64u /* bytes of a cache line, or so */
+
 /* Room for the iovecs of a request that has more than VDB__IOV_OWN. */
 struct vdb__pieces {
 	struct vdb__pieces *next;
-	struct vdb__region **hold; /* behind iov */
+	struct vdb__region **region; /* behind iov */
 	struct iovec iov[];
 };
 
@@ -37,31 +39,46 @@ enum vdb__request_state {
 
 struct vdb__request {
 	struct vdb_req pub; /* first: a backend's pointer is ours */
-	struct vdb_lane *lane;
-	struct vdb__list link; /* in the free list, or in the inline FIFO */
+
+	/* One line, and all of it written when a request is taken. */
+	_Alignas(VDB__LINE) struct vdb_lane *lane;
+	union {
+		struct vdb__request *next; /* FREE */
+		struct vdb__list link;     /* SLICED: in the inline FIFO */
+		struct vdb__post post;     /* STARTED: of vdb_req_complete_post() */
+	};
 	uint64_t cookie;
-	uint8_t state;           /* enum vdb__request_state */
-	bool host_writes;        /* data goes into guest memory */
-	bool touched;            /* and some of it may be there */
-	bool cancelled;          /* the backend has been asked to end it */
-	bool whole;              /* DONE, or INLINE to the end: nothing is left of it */
-	uint32_t returned;       /* completed by a post that is on its way; any thread */
-	uint32_t nread;          /* USER: iovecs that are only read, the first ones */
-	uint32_t nhold;          /* iovecs held: pub.niov, and behind them COPY's source */
-	bool stable;             /* when it has succeeded, a FLUSH follows */
-	uint8_t stable_op;       /* of the request whose FLUSH this is; else NOP */
-	uint64_t stable_len;     /* its len */
-	uint64_t done;           /* INLINE: bytes finished */
-	struct vdb__cursor to;   /* where `done` has got to in pub.iov */
-	struct vdb__cursor from; /* COPY: in its source */
-	struct iovec *iov;
-	struct vdb__region **hold;
 	struct vdb__pieces *pieces; /* NULL: the arrays below are in use */
+	uint32_t nread;             /* USER: iovecs that are only read, the first ones */
+	uint32_t nmapped;           /* iovecs: pub.niov, and behind them COPY's source */
+	uint8_t state;              /* enum vdb__request_state */
+	uint8_t stable_op;          /* of the request whose FLUSH this is; else NOP */
+	bool stable;                /* when it has succeeded, a FLUSH follows */
+	bool host_writes;           /* data goes into guest memory */
+	bool held;                  /* the regions, by this request: the lane has moved on to another map */
+	bool sliced;                /* INLINE, from the start or once: `done` and `to` are good */
+	bool cancelled;             /* the backend has been asked to end it */
+	bool whole;                 /* DONE, or INLINE to the end: nothing is left of it */
+	uint32_t returned;          /* completed by a post that is on its way; any thread */
+	int32_t posted;             /* its result */
+
 	struct iovec own_iov[VDB__IOV_OWN];
-	struct vdb__region *own_hold[VDB__IOV_OWN];
-	struct vdb__post post; /* of vdb_req_complete_post() */
-	int32_t posted;        /* its result */
+
+	struct vdb__region *own_region[VDB__IOV_OWN]; /* behind each iovec */
+	uint64_t stable_len;                          /* of the request whose FLUSH this is */
+	uint64_t done;                                /* INLINE: bytes finished */
+	struct vdb__cursor to;                        /* where `done` has got to in pub.iov */
 };
+
+static inline struct iovec *vdb__request_iov(struct vdb__request *r)
+{
+	return r->pieces ? r->pieces->iov : r->own_iov;
+}
+
+static inline struct vdb__region **vdb__request_regions(struct vdb__request *r)
+{
+	return r->pieces ? r->pieces->region : r->own_region;
+}
 
 /* ---- checks.c: no side effects ---- */
 
@@ -70,8 +87,12 @@ int vdb__request_check(const struct vdb_backend *backend, const struct vdb__elem
 
 /* ---- request.c ---- */
 
-/* Makes iovecs of the data's segments and holds what is behind them; -errno for the guest. */
+/* Makes iovecs of the data's segments, in the map of the lane's view, which holds what is behind them;
+ * -errno for the guest. */
 int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const struct vdb__seg *segs);
+
+/* The lane's view lets go of that map: the request holds its regions by itself from now on. */
+void vdb__request_hold(struct vdb__request *r);
 
 /* Marks the next `bytes` of the data as written by the host. */
 void vdb__request_mark(struct vdb__request *r, uint64_t bytes);
@@ -94,6 +115,9 @@ uint64_t vdb__request_slice(struct vdb_lane *lane, uint64_t max);
 
 /* Moves at most `max` bytes that lie together. Returns how many. */
 uint64_t vdb__memop_step(struct vdb__request *r, uint64_t max);
+
+/* A COPY or FILL is at its beginning. */
+void vdb__memop_begin(struct vdb__request *r);
 
 static inline bool vdb__is_memop(uint8_t op)
 {

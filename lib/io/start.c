@@ -15,27 +15,22 @@ static bool has_range(uint8_t op)
 static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *elem)
 {
 	/* take_one() has seen to it that there is one. */
-	struct vdb__request *r = vdb__request_of(lane->free.next);
+	struct vdb__request *r = vdb__lane_take_request(lane);
 
-	vdb__list_remove(&r->link);
 	r->pub.op = elem->op;
 	r->pub.niov = 0;
 	r->pub.offset = has_range(elem->op) ? elem->offset : 0;
 	r->pub.len = has_range(elem->op) ? elem->len : 0;
 	r->pub.readable = 0;
-	r->pub.iov = r->iov = r->own_iov;
-	r->hold = r->own_hold;
+	r->pub.iov = r->own_iov;
 	r->cookie = elem->cookie;
-	r->state = VDB__REQ_TAKEN;
-	r->host_writes = r->touched = r->cancelled = r->whole = false;
-	vdb__store(&r->returned, 0u);
-	r->nread = r->nhold = 0;
-	r->stable = elem->stable;
-	r->stable_op = VDB_OP_NOP;
-	r->done = 0;
-	r->to = r->from = (struct vdb__cursor){0, 0};
 	r->pieces = NULL;
-	lane->inflight++;
+	r->nread = r->nmapped = 0;
+	r->state = VDB__REQ_TAKEN;
+	r->stable_op = VDB_OP_NOP;
+	r->stable = elem->stable;
+	r->host_writes = r->held = r->sliced = r->cancelled = r->whole = false;
+	vdb__store(&r->returned, 0u);
 	return r;
 }
 
@@ -53,6 +48,10 @@ static bool is_empty(const struct vdb_req *req)
 static void slice_later(struct vdb_lane *lane, struct vdb__request *r)
 {
 	r->state = VDB__REQ_SLICED;
+	r->sliced = true;
+	r->done = 0;
+	r->to = (struct vdb__cursor){0, 0};
+	vdb__list_init(&r->link);
 	vdb__list_append(&lane->inlined, &r->link);
 }
 
@@ -69,7 +68,6 @@ static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 	int rc;
 
 	r->state = VDB__REQ_STARTED;
-	r->touched = true;
 	rc = backend->ops.start(backend->ctx, &r->pub);
 	if (rc == VDB_REQ_PENDING) /* may be complete already */
 		return cost;
@@ -129,7 +127,8 @@ uint64_t vdb__request_start(struct vdb_lane *lane, const struct vdb__elem *elem,
 	}
 	if (!vdb__is_memop(r->pub.op))
 		return hand_over(lane, r);
-	slice_later(lane, r); /* never `touched`: what has been is `done`, and marked */
+	vdb__memop_begin(r);
+	slice_later(lane, r);
 	return 0;
 }
 

@@ -142,16 +142,22 @@ VDB_EXPORT int vdb_mem_pin(struct vdb_mem *mem, vdb_gpa_t gpa, uint64_t len, int
                            unsigned max, struct vdb_mem_pin **out)
 {
 	enum vdb__access access = writable ? VDB__WRITE : VDB__READ;
-	struct vdb__view view = {.mem = mem, .map = vdb__mem_map(mem)};
-	uint32_t most = max < view.map->count ? max : view.map->count;
-	struct vdb_mem_pin *pin = new_pin(most, writable);
-	int err;
+	struct vdb_mem_pin *pin;
+	struct vdb__view view;
+	uint32_t most;
+	int err = vdb__view_init(&view, mem);
 
+	if (err)
+		return err;
+	most = max < view.map->count ? max : view.map->count;
+	pin = new_pin(most, writable);
 	if (!pin)
 		err = vdb__fail(ENOMEM, "pin of guest memory: no memory");
 	else
 		err = vdb__view_iov(&view, gpa, len, access, pin->iov, pin->hold, &pin->n, most);
-	vdb__map_put(view.map);
+	if (!err)
+		vdb__region_hold(pin->hold, pin->n);
+	vdb__view_drop(&view);
 	if (err) {
 		free(pin);
 		if (err == -EFAULT)

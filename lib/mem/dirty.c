@@ -9,8 +9,18 @@
  * harvest takes that bit does so after the look, so reads the page with the data.
  * Without either fence the look could come first, and the data be on nobody's list.
  * Rings and hot buffers are marked all the time: most marks are a fence and a load.
+ *
+ * While nobody harvests a writer does not even fence. It stores its data and then looks whether somebody
+ * does, in this order in its code; the processor may have it otherwise. Who starts a harvest says so and
+ * then has membarrier() put a full fence into every thread of the process, somewhere. A writer that has
+ * looked by then, and seen nobody, stored its data before the look, so before the fence: it is in
+ * memory when all of memory is copied, which comes after the start. A writer that looks later sees
+ * that it has to mark. Where the host has no membarrier() each writer fences before each look instead.
  */
+#include <linux/membarrier.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/export.h"
@@ -23,15 +33,33 @@ static uint64_t low_bits(uint64_t n)
 	return n >= WORD_BITS ? UINT64_MAX : (UINT64_C(1) << n) - 1;
 }
 
+static long barrier(int command)
+{
+	return syscall(SYS_membarrier, command, 0, 0);
+}
+
+/* Registering may wait for RCU, so that is left to vdb_mem_dirty_start(). */
+uint32_t vdb__dirty_begin(void)
+{
+	const long needed = MEMBARRIER_CMD_PRIVATE_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+	long known = barrier(MEMBARRIER_CMD_QUERY);
+
+	return known >= 0 && (known & needed) == needed ? 0 : VDB__TRACKING_FENCED;
+}
+
 /*
- * The data must be in memory before the flag is looked at: if it is off, whoever
- * switches it on afterwards (with a full fence of his own) finds the data when he
- * copies all of memory. The same fence serves the look at the bit.
+ * The second look has the fence before it. If the flag is off then, whoever switches it on afterwards (with
+ * a full fence of his own) finds the data when he copies all of memory. The same fence serves the look
+ * at the bit.
  */
 bool vdb__dirty_wanted(struct vdb_mem *mem)
 {
+	/* Pairs with the membarrier() in vdb_mem_dirty_start(). */
+	vdb__fence_light();
+	if (!vdb__load(&mem->tracking))
+		return false;
 	vdb__fence_full();
-	return vdb__load_acquire(&mem->tracking);
+	return vdb__load_acquire(&mem->tracking) & VDB__TRACKING_ON;
 }
 
 void vdb__dirty_mark(struct vdb__region *region, const void *host, uint64_t len)
@@ -76,21 +104,42 @@ static void clear(struct vdb__region *region)
 	}
 }
 
+/* A full fence in every thread that may be writing without one. */
+static int fence_writers(void)
+{
+	if (barrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) < 0 ||
+	    barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) < 0)
+		return vdb__fail_sys(errno,
+		                     "dirty tracking: membarrier(), which this host had when the memory "
+		                     "was created; allow it, or forbid it before that");
+	return 0;
+}
+
+/* Locked. */
+static int start(struct vdb_mem *mem)
+{
+	const struct vdb__map *map = mem->current;
+	uint32_t before = mem->tracking;
+	int err;
+
+	if (before & VDB__TRACKING_ON)
+		return vdb__fail(EBUSY, "dirty tracking: started already; one harvester at a time");
+	/* Bits of an earlier time. Those of marks that come late only say too much. */
+	for (uint32_t i = 0; i < map->count; i++)
+		clear(map->entries[i].region);
+	vdb__store_release(&mem->tracking, before | VDB__TRACKING_ON);
+	err = before & VDB__TRACKING_FENCED ? 0 : fence_writers();
+	if (err)
+		vdb__store_release(&mem->tracking, before);
+	return err;
+}
+
 VDB_EXPORT int vdb_mem_dirty_start(struct vdb_mem *mem)
 {
-	struct vdb__map *map;
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&mem->lock);
-	map = mem->current;
-	if (mem->tracking) {
-		err = vdb__fail(EBUSY, "dirty tracking: started already; one harvester at a time");
-	} else {
-		/* Bits of an earlier time. Those of marks that come late only say too much. */
-		for (uint32_t i = 0; i < map->count; i++)
-			clear(map->entries[i].region);
-		vdb__store_release(&mem->tracking, 1);
-	}
+	err = start(mem);
 	pthread_mutex_unlock(&mem->lock);
 	/* Pairs with the fence in vdb__dirty_wanted(). */
 	vdb__fence_full();
@@ -100,7 +149,7 @@ VDB_EXPORT int vdb_mem_dirty_start(struct vdb_mem *mem)
 VDB_EXPORT void vdb_mem_dirty_stop(struct vdb_mem *mem)
 {
 	pthread_mutex_lock(&mem->lock);
-	vdb__store_release(&mem->tracking, 0);
+	vdb__store_release(&mem->tracking, mem->tracking & ~VDB__TRACKING_ON);
 	pthread_mutex_unlock(&mem->lock);
 }
 
@@ -151,7 +200,7 @@ VDB_EXPORT int64_t vdb_mem_dirty_harvest(struct vdb_mem *mem, vdb_gpa_t gpa, uin
 	if (!len || (gpa | len) % VDB_PAGE_SIZE)
 		return vdb__fail(EINVAL, "dirty harvest of [%#llx, +%#llx): must be whole pages",
 		                 (unsigned long long)gpa, (unsigned long long)len);
-	if (!vdb__load(&mem->tracking))
+	if (!(vdb__load(&mem->tracking) & VDB__TRACKING_ON))
 		return vdb__fail(EINVAL, "dirty harvest: call vdb_mem_dirty_start() first");
 	map = vdb__mem_map(mem);
 	entry = vdb__map_at(map, gpa);

@@ -27,6 +27,7 @@ VDB_EXPORT int vdb_mem_create(struct vdb_mem **out)
 	pthread_mutex_init(&mem->lock, NULL);
 	pthread_cond_init(&mem->called, NULL);
 	mem->version = mem->current->version;
+	mem->tracking = vdb__dirty_begin();
 	vdb__list_init(&mem->dead);
 	vdb__list_init(&mem->finishing);
 	*out = mem;

@@ -38,21 +38,16 @@ struct vdb__region {
 	struct vdb__list link; /* in the dead list */
 };
 
-/* What look-ups touch, side by side; immutable once published. */
-struct vdb__map_entry {
-	vdb_gpa_t gpa;
-	uint64_t len;
-	unsigned char *host;
-	struct vdb__region *region;
-	bool readonly;
-};
-
 struct vdb__map {
 	uint32_t refs; /* atomic */
 	uint32_t count;
 	uint64_t version;
 	struct vdb__map_entry entries[]; /* by gpa, disjoint; each holds its region */
 };
+
+/* Both 0: nobody harvests, and nobody who writes need fence. */
+#define VDB__TRACKING_ON 1u     /* what the host writes is marked */
+#define VDB__TRACKING_FENCED 2u /* this host has no membarrier(): writers fence at all times */
 
 struct vdb_mem {
 	pthread_mutex_t control;
@@ -65,7 +60,7 @@ struct vdb_mem {
 	struct vdb__list finishing; /* `done` in progress */
 	uint32_t views;
 	uint32_t leaving;  /* removed, still in use */
-	uint32_t tracking; /* atomic: host writes are marked */
+	uint32_t tracking; /* atomic: VDB__TRACKING_* */
 };
 
 /* ---- region.c ---- */
@@ -95,23 +90,15 @@ uint32_t vdb__map_find(const struct vdb__map *map, vdb_gpa_t gpa);
 const struct vdb__map_entry *vdb__map_at(const struct vdb__map *map, vdb_gpa_t gpa);
 bool vdb__map_overlaps(const struct vdb__map *map, vdb_gpa_t gpa, uint64_t len);
 
-/* Room from gpa to the entry's end. gpa must be in it. */
-static inline uint64_t vdb__entry_room(const struct vdb__map_entry *entry, vdb_gpa_t gpa)
-{
-	return entry->len - (gpa - entry->gpa);
-}
-
-static inline unsigned char *vdb__entry_host(const struct vdb__map_entry *entry, vdb_gpa_t gpa)
-{
-	return entry->host + (gpa - entry->gpa);
-}
-
 /* ---- mem.c ---- */
 
 /* The current map, with a reference. Any thread. */
 struct vdb__map *vdb__mem_map(struct vdb_mem *mem);
 
 /* ---- dirty.c ---- */
+
+/* What vdb_mem.tracking begins with. */
+uint32_t vdb__dirty_begin(void);
 
 /* True if somebody harvests. Between storing the data and marking: it has the fence. */
 bool vdb__dirty_wanted(struct vdb_mem *mem);

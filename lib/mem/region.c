@@ -317,10 +317,16 @@ void vdb__region_put(struct vdb__region *region)
 		finish(region);
 }
 
-void vdb__region_release(struct vdb__region **hold, uint32_t n)
+void vdb__region_hold(struct vdb__region **region, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		vdb__region_put(hold[i]);
+		vdb__region_get(region[i]);
+}
+
+void vdb__region_release(struct vdb__region **region, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		vdb__region_put(region[i]);
 }
 
 vdb_gpa_t vdb__region_gpa(const struct vdb__region *region)

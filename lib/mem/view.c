@@ -4,14 +4,21 @@
 #include "base/error.h"
 #include "mem/mem.h"
 
+/* Where a look-up starts when there is nothing to start from: an entry that has nothing. */
+static const struct vdb__map_entry nowhere = {.len = 0};
+
+static void start_over(struct vdb__view *view)
+{
+	view->data = view->word = view->map->count ? &view->map->entries[0] : &nowhere;
+}
+
 int vdb__view_init(struct vdb__view *view, struct vdb_mem *mem)
 {
 	pthread_mutex_lock(&mem->lock);
 	mem->views++;
 	pthread_mutex_unlock(&mem->lock);
-	view->mem = mem;
-	view->map = vdb__mem_map(mem);
-	view->last = 0;
+	*view = (struct vdb__view){.mem = mem, .map = vdb__mem_map(mem), .tracking = &mem->tracking};
+	start_over(view);
 	return 0;
 }
 
@@ -38,80 +45,57 @@ bool vdb__view_refresh(struct vdb__view *view)
 	 * visible is then seen under the lock, too. */
 	if (vdb__load_acquire(&view->mem->version) == old->version)
 		return false;
+	if (view->keep)
+		view->keep(view->keep_arg);
 	view->map = vdb__mem_map(view->mem);
-	view->last = 0;
+	start_over(view);
 	vdb__map_put(old);
 	return true;
 }
 
-/* One comparison finds both sides of the range: gpa below the start wraps to a large offset. */
-static bool inside(const struct vdb__map_entry *entry, vdb_gpa_t gpa)
+const struct vdb__map_entry *vdb__view_find(struct vdb__view *view, const struct vdb__map_entry **last,
+                                            vdb_gpa_t gpa)
 {
-	return gpa - entry->gpa < entry->len;
-}
+	const struct vdb__map_entry *entry = vdb__map_at(view->map, gpa);
 
-static const struct vdb__map_entry *look_up(struct vdb__view *view, vdb_gpa_t gpa)
-{
-	const struct vdb__map *map = view->map;
-	uint32_t i = view->last;
-
-	if (i < map->count && inside(&map->entries[i], gpa))
-		return &map->entries[i];
-	i = vdb__map_find(map, gpa);
-	if (i == map->count || !inside(&map->entries[i], gpa))
-		return NULL;
-	view->last = i;
-	return &map->entries[i];
-}
-
-void *vdb__view_ptr(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len, enum vdb__access access)
-{
-	const struct vdb__map_entry *entry = look_up(view, gpa);
-
-	if (!entry || !len || len > vdb__entry_room(entry, gpa) || (access == VDB__WRITE && entry->readonly))
-		return NULL;
-	return vdb__entry_host(entry, gpa);
+	if (entry)
+		*last = entry;
+	return entry;
 }
 
 int vdb__view_iov(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len, enum vdb__access access,
-                  struct iovec *iov, struct vdb__region **hold, uint32_t *n, uint32_t max)
+                  struct iovec *iov, struct vdb__region **region, uint32_t *n, uint32_t max)
 {
-	const struct vdb__map_entry *entry;
+	const struct vdb__map_entry *entry = view->data;
 	uint32_t at = *n;
 	uint64_t part;
-	int err = 0;
 
 	/* gpa + part cannot wrap: a region's end does not. */
 	for (; len; gpa += part, len -= part) {
-		entry = look_up(view, gpa);
+		if (!vdb__entry_has(entry, gpa))
+			entry = vdb__view_find(view, &view->data, gpa);
 		if (!entry || (access == VDB__WRITE && entry->readonly))
-			err = -EFAULT;
-		else if (at == max)
-			err = -E2BIG;
-		if (err) {
-			vdb__region_release(hold + *n, at - *n);
-			return err;
-		}
+			return -EFAULT;
+		if (at == max)
+			return -E2BIG;
 		part = vdb__entry_room(entry, gpa);
 		if (part > len)
 			part = len;
 		iov[at].iov_base = vdb__entry_host(entry, gpa);
 		iov[at].iov_len = part;
-		hold[at] = entry->region;
-		vdb__region_get(entry->region);
-		at++;
+		region[at++] = entry->region;
 	}
 	*n = at;
 	return 0;
 }
 
-void vdb__view_mark(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len)
+void vdb__view_mark_tracked(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len)
 {
 	const struct vdb__map_entry *entry;
 
 	if (!len || !vdb__dirty_wanted(view->mem))
 		return;
-	entry = look_up(view, gpa);
+	entry = vdb__map_at(view->map, gpa);
 	/* Gone with a newer map: then its pages are nobody's to harvest. */
 	if (entry && len <= vdb__entry_room(entry, gpa))
 		vdb__dirty_mark(entry->region, vdb__entry_host(entry, gpa), len);

@@ -8,9 +8,12 @@
 #define VDB_MEM_VIEW_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 #include <vdb/mem.h>
+
+#include "base/atomic.h"
 
 struct vdb__map;
 struct vdb__region;
@@ -20,11 +23,29 @@ enum vdb__access {
 	VDB__WRITE = 1, /* the host writes it; refused in read-only regions */
 };
 
-/* Embedded by its user; belongs to one thread at a time. */
+/* What look-ups touch, side by side; immutable once published. */
+struct vdb__map_entry {
+	vdb_gpa_t gpa;
+	uint64_t len;
+	unsigned char *host;
+	struct vdb__region *region;
+	bool readonly;
+};
+
+/*
+ * Embedded by its user; belongs to one thread at a time. Data and what is looked at beside it
+ * (headers, tables, status bytes) may lie in different regions, and take turns: each has its last hit.
+ */
 struct vdb__view {
 	struct vdb_mem *mem;
-	struct vdb__map *map; /* referenced */
-	uint32_t last;        /* entry of the last hit */
+	struct vdb__map *map;              /* referenced */
+	const uint32_t *tracking;          /* of mem: not 0 while what the host writes is to be marked */
+	const struct vdb__map_entry *data; /* the last hit of vdb__view_iov(); never NULL */
+	const struct vdb__map_entry *word; /* of vdb__view_ptr() */
+	/* Called before the view lets go of a map for a newer one: what the holder of the view has mapped
+	 * and still uses needs holds of its own from then on, vdb__region_hold(). NULL: nothing. */
+	void (*keep)(void *arg);
+	void *keep_arg;
 };
 
 int vdb__view_init(struct vdb__view *view, struct vdb_mem *mem);
@@ -33,29 +54,100 @@ void vdb__view_drop(struct vdb__view *view);
 /* Takes up the current map. True if it changed: cached pointers must be made again. */
 bool vdb__view_refresh(struct vdb__view *view);
 
+/* The entry that has gpa, which is then the last hit; NULL: that is a hole. */
+const struct vdb__map_entry *vdb__view_find(struct vdb__view *view, const struct vdb__map_entry **last,
+                                            vdb_gpa_t gpa);
+
+/* One comparison finds both sides of the range: gpa below the start wraps to a large offset. */
+static inline bool vdb__entry_has(const struct vdb__map_entry *entry, vdb_gpa_t gpa)
+{
+	return gpa - entry->gpa < entry->len;
+}
+
+/* All of [gpa, gpa+len) may be accessed there. Not so if len is 0. */
+static inline bool vdb__entry_holds(const struct vdb__map_entry *entry, vdb_gpa_t gpa, uint64_t len,
+                                    enum vdb__access access)
+{
+	uint64_t offset = gpa - entry->gpa;
+
+	return offset < entry->len && len - 1 < entry->len - offset &&
+	       (access == VDB__READ || !entry->readonly);
+}
+
+/* Room from gpa to the entry's end. gpa must be in it. */
+static inline uint64_t vdb__entry_room(const struct vdb__map_entry *entry, vdb_gpa_t gpa)
+{
+	return entry->len - (gpa - entry->gpa);
+}
+
+static inline unsigned char *vdb__entry_host(const struct vdb__map_entry *entry, vdb_gpa_t gpa)
+{
+	return entry->host + (gpa - entry->gpa);
+}
+
 /*
  * [gpa, gpa+len) as one host pointer, inside one region; NULL if not. Valid while
  * the view holds this map version. len > 0.
  */
-void *vdb__view_ptr(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len, enum vdb__access access);
+static inline void *vdb__view_ptr(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len,
+                                  enum vdb__access access)
+{
+	const struct vdb__map_entry *entry = view->word;
+
+	if (!vdb__entry_has(entry, gpa))
+		entry = vdb__view_find(view, &view->word, gpa);
+	if (!entry || !vdb__entry_holds(entry, gpa, len, access))
+		return NULL;
+	return vdb__entry_host(entry, gpa);
+}
 
 /*
- * Appends iovecs for [gpa, gpa+len) to iov[*n], at most `max` in all, and takes a
- * hold on the region behind each into hold[*n]. On failure (-EFAULT, -E2BIG) *n and the
- * holds are as before. Records no message: this is guest input.
+ * Appends iovecs for [gpa, gpa+len) to iov[*n], at most `max` in all, and the region behind each to
+ * region[*n]. They are there while the view holds this map version: see `keep`. On failure (-EFAULT,
+ * -E2BIG) *n is as before. Records no message: this is guest input.
  */
 int vdb__view_iov(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len, enum vdb__access access,
-                  struct iovec *iov, struct vdb__region **hold, uint32_t *n, uint32_t max);
+                  struct iovec *iov, struct vdb__region **region, uint32_t *n, uint32_t max);
 
-/* Ends the holds of n iovecs. The last one may complete a removal. Any thread. */
-void vdb__region_release(struct vdb__region **hold, uint32_t n);
+/* The same for what lies where the last piece did, as one iovec: false, and nothing done, if it does not. */
+static inline bool vdb__view_piece(const struct vdb__view *view, vdb_gpa_t gpa, uint64_t len,
+                                   enum vdb__access access, struct iovec *iov, struct vdb__region **region)
+{
+	const struct vdb__map_entry *entry = view->data;
+
+	if (!vdb__entry_holds(entry, gpa, len, access))
+		return false;
+	iov->iov_base = vdb__entry_host(entry, gpa);
+	iov->iov_len = len;
+	*region = entry->region;
+	return true;
+}
+
+/* Holds of the regions behind n iovecs, and their ends, the last of which may complete a removal. The
+ * caller's view has a map with them, or he holds them already. */
+void vdb__region_hold(struct vdb__region **region, uint32_t n);
+void vdb__region_release(struct vdb__region **region, uint32_t n);
+
+/* What the host writes may have to be marked: if false, neither of the next two would do anything. */
+static inline bool vdb__view_tracked(const struct vdb__view *view)
+{
+	/* As vdb__dirty_wanted(). */
+	vdb__fence_light();
+	return vdb__load(view->tracking);
+}
 
 /* Marks what the host wrote through these iovecs (the first `bytes` of them), if
  * anybody harvests. After the data, before the completion. */
-void vdb__region_mark(struct vdb__region *const *hold, const struct iovec *iov, uint32_t n, uint64_t bytes);
+void vdb__region_mark(struct vdb__region *const *region, const struct iovec *iov, uint32_t n, uint64_t bytes);
+
+void vdb__view_mark_tracked(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len);
 
 /* The same for one pointer that vdb__view_ptr() gave. */
-void vdb__view_mark(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len);
+static inline void vdb__view_mark(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len)
+{
+	if (vdb__view_tracked(view))
+		vdb__view_mark_tracked(view, gpa, len);
+}
 
 /* ---- Who must hear of changes: VMs (memslots) and lanes ---- */
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host's dirty bitmap: exact pages, partial words, and no mark lost to a harvest. */
 /* LABELS: tsan */
+/* WRAP: syscall */
 #include <check.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/atomic.h"
 #include "base/error.h"
@@ -123,7 +127,6 @@ START_TEST(every_way_in_marks)
 	ck_assert_uint_eq(bits[0], 1);
 	vdb__region_mark(hold, iov, n, UINT64_MAX);
 	ck_assert_int_eq(harvest(mem, PAGES, 2, bits), 2);
-	vdb__region_release(hold, n);
 	vdb__view_drop(&view);
 	ck_assert_int_eq(vdb_mem_destroy(mem), 0);
 }
@@ -299,5 +302,94 @@ START_TEST(no_data_is_lost)
 }
 END_TEST
 
+/*
+ * Nobody harvests, so the writer does not fence; while it writes somebody starts to. Either all of memory,
+ * copied after the start, has the data, or the page is dirty.
+ */
+START_TEST(a_start_finds_what_was_written)
+{
+	struct duel d = {.mem = make()};
+	uint64_t copy;
+	pthread_t thread;
+
+	ck_assert_int_eq(vdb__view_init(&d.view, d.mem), 0);
+	d.word = vdb__view_ptr(&d.view, GPA, 8, VDB__WRITE);
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_and_mark, &d), 0);
+	for (uint32_t i = 1; i <= ROUNDS; i++) {
+		vdb__store_release(&d.go, i);
+		for (volatile uint32_t spin = i % 701; spin;)
+			spin = spin - 1;
+		ck_assert_int_eq(vdb_mem_dirty_start(d.mem), 0);
+		copy = vdb__load(d.word);
+		while (vdb__load_acquire(&d.gone) < i)
+			sched_yield();
+		copy_if_dirty(&d, &copy);
+		ck_assert_uint_eq(copy, i);
+		vdb_mem_dirty_stop(d.mem);
+	}
+	pthread_join(thread, NULL);
+	vdb__view_drop(&d.view);
+	ck_assert_int_eq(vdb_mem_destroy(d.mem), 0);
+}
+END_TEST
+
+/* ---- Hosts without membarrier() ---- */
+
+static bool no_membarrier;
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+	va_list args;
+	long word[3];
+
+	va_start(args, number);
+	for (int i = 0; i < 3; i++)
+		word[i] = va_arg(args, long);
+	va_end(args);
+	if (number == SYS_membarrier && no_membarrier) {
+		errno = EPERM;
+		return -1;
+	}
+	return __real_syscall(number, word[0], word[1], word[2]);
+}
+
+START_TEST(without_membarrier_writers_fence)
+{
+	struct vdb_mem *mem;
+	uint64_t bits[4];
+
+	no_membarrier = true;
+	mem = make();
+	ck_assert_int_eq(vdb_mem_store32(mem, GPA, 1), 0);
+	ck_assert_int_eq(vdb_mem_dirty_start(mem), 0);
+	ck_assert_int_eq(harvest(mem, 0, PAGES, bits), 0);
+	ck_assert_int_eq(vdb_mem_store32(mem, GPA, 1), 0);
+	ck_assert_int_eq(harvest(mem, 0, PAGES, bits), 1);
+	vdb_mem_dirty_stop(mem);
+	ck_assert_int_eq(vdb_mem_store32(mem, GPA, 1), 0);
+	ck_assert_int_eq(harvest(mem, 0, PAGES, bits), -EINVAL);
+	ck_assert_int_eq(vdb_mem_destroy(mem), 0);
+}
+END_TEST
+
+START_TEST(membarrier_forbidden_later)
+{
+	struct vdb_mem *mem = make();
+	uint64_t bits[4];
+
+	no_membarrier = true;
+	ck_assert_int_eq(vdb_mem_dirty_start(mem), -EPERM);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "membarrier"));
+	ck_assert_int_eq(harvest(mem, 0, PAGES, bits), -EINVAL);
+	no_membarrier = false;
+	ck_assert_int_eq(vdb_mem_dirty_start(mem), 0);
+	ck_assert_int_eq(harvest(mem, 0, PAGES, bits), 0);
+	ck_assert_int_eq(vdb_mem_destroy(mem), 0);
+}
+END_TEST
+
 SUITE("dirty", only_when_started, ranges_that_are_not, every_way_in_marks, a_window_takes_only_its_own,
-      no_mark_is_lost, no_data_is_lost)
+      no_mark_is_lost, no_data_is_lost, a_start_finds_what_was_written, without_membarrier_writers_fence,
+      membarrier_forbidden_later)

@@ -114,6 +114,34 @@ START_TEST(removal_waits_for_the_kernel)
 }
 END_TEST
 
+/* Nor do those that come later keep what was removed before them. */
+START_TEST(removal_does_not_wait_for_requests_elsewhere)
+{
+	struct vdb_cqe cqe;
+	char bytes[512] = "anything";
+	int removed = 0;
+
+	setup_with(pipe_backend());
+	ck_assert(mock_submit(&guest.m, VDB_OP_READ, RIG_DATA, 512, 0, 1));
+	RIG_UNTIL(&rig, rig_stats(&guest).inflight == 1);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(vdb_mem_remove(guest.ram.mem, PLUG, count, &removed), 0);
+		RIG_UNTIL(&rig, removed == i + 1);
+		ck_assert_int_eq(vdb_mem_reap(guest.ram.mem), 0);
+		plug();
+		rig_turns(&rig, 5);
+	}
+	ck_assert_uint_eq(rig_stats(&guest).inflight, 1);
+	ck_assert_int_eq(write(pipe_fds[1], bytes, 512), 512);
+	cqe = rig_reap(&guest);
+	ck_assert_int_eq(cqe.result, 512);
+	ck_assert_str_eq(rig_at(&guest, RIG_DATA), "anything");
+	teardown();
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+END_TEST
+
 /* A lane that sleeps must let go of the old map, too. */
 START_TEST(removal_does_not_wait_for_an_idle_lane)
 {
@@ -324,6 +352,7 @@ int main(void)
 	TCase *tc = tcase_create("hostplug");
 
 	tcase_add_test(tc, removal_waits_for_the_kernel);
+	tcase_add_test(tc, removal_does_not_wait_for_requests_elsewhere);
 	tcase_add_test(tc, removal_does_not_wait_for_an_idle_lane);
 	tcase_add_test(tc, removal_waits_for_inline_work);
 	tcase_add_test(tc, a_ring_without_memory_is_broken);

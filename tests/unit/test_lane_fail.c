@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
-/* WRAP: malloc calloc fcntl epoll_ctl */
+/* WRAP: malloc calloc aligned_alloc fcntl epoll_ctl */
 /* Hosts that run short while a lane is made, attached or used. */
 #include <errno.h>
 #include <stdlib.h>

@@ -58,6 +58,7 @@ static void turn(struct shared *s, struct vdb__view *view, struct vdb__region **
 	vdb__view_mark(view, gpa, 8);
 	if (!vdb__view_iov(view, COMES, GOES * PAGE, VDB__WRITE, iov, hold, held, GOES)) {
 		ck_assert_uint_eq(*held, had + GOES);
+		vdb__region_hold(hold + had, GOES);
 		ck_assert(vdb__load((uint64_t *)iov[0].iov_base) == MAGIC);
 		vdb__region_mark(hold, iov, GOES, UINT64_MAX);
 		vdb__fetch_add(&s->hits, 1);

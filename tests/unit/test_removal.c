@@ -37,7 +37,7 @@ static bool mapped(void *host)
 	return msync(host, PAGE, MS_ASYNC) == 0;
 }
 
-/* A hold, as a request takes it. */
+/* A hold, as a request takes it that outlives its view's map. */
 static struct vdb__region *take(struct vdb__view *view)
 {
 	struct iovec iov;
@@ -45,6 +45,7 @@ static struct vdb__region *take(struct vdb__view *view)
 	uint32_t n = 0;
 
 	ck_assert_int_eq(vdb__view_iov(view, GPA, 1, VDB__WRITE, &iov, &hold, &n, 1), 0);
+	vdb__region_hold(&hold, 1);
 	return hold;
 }
 
@@ -136,6 +137,52 @@ START_TEST(the_pin_is_the_last_use)
 	ck_assert_int_eq(vdb_mem_destroy(mem), -EBUSY);
 	vdb_mem_unpin(pin);
 	ck_assert_int_eq(done, 1);
+	ck_assert_int_eq(vdb_mem_destroy(mem), 0);
+}
+END_TEST
+
+/* What was mapped and is not held is there as long as the view keeps its map; before it does not any more
+ * it says so, once. */
+struct keeper {
+	struct vdb__region *region;
+	unsigned calls;
+};
+
+static void keep(void *arg)
+{
+	struct keeper *k = arg;
+
+	k->calls++;
+	vdb__region_hold(&k->region, 1);
+}
+
+START_TEST(the_view_says_when_to_hold)
+{
+	struct vdb_mem *mem = make();
+	struct keeper k = {.calls = 0};
+	struct vdb__view view;
+	struct iovec iov;
+	uint32_t n = 0;
+	int done = 0;
+
+	ck_assert_int_eq(vdb__view_init(&view, mem), 0);
+	view.keep = keep;
+	view.keep_arg = &k;
+	ck_assert(!vdb__view_refresh(&view));
+	ck_assert_int_eq(vdb__view_iov(&view, GPA, 1, VDB__WRITE, &iov, &k.region, &n, 1), 0);
+	ck_assert_int_eq(vdb_mem_remove(mem, GPA, count, &done), 0);
+	ck_assert_uint_eq(k.calls, 0);
+	memset(iov.iov_base, 1, 1);
+	ck_assert(vdb__view_refresh(&view));
+	ck_assert_uint_eq(k.calls, 1);
+	ck_assert(!vdb__view_refresh(&view));
+	ck_assert_uint_eq(k.calls, 1);
+	ck_assert_int_eq(done, 0);
+	memset(iov.iov_base, 2, 1);
+	vdb__region_release(&k.region, 1);
+	ck_assert_int_eq(done, 1);
+	vdb__view_drop(&view);
+	ck_assert_uint_eq(k.calls, 1);
 	ck_assert_int_eq(vdb_mem_destroy(mem), 0);
 }
 END_TEST
@@ -275,5 +322,5 @@ START_TEST(destroy_waits_for_done)
 END_TEST
 
 SUITE("removal", unused_it_is_done_at_once, the_hold_is_the_last_use, the_old_map_is_the_last_use,
-      the_pin_is_the_last_use, a_new_region_takes_its_place, destroy_refuses_while_in_use,
-      done_may_reap_and_add, destroy_waits_for_done)
+      the_pin_is_the_last_use, the_view_says_when_to_hold, a_new_region_takes_its_place,
+      destroy_refuses_while_in_use, done_may_reap_and_add, destroy_waits_for_done)
