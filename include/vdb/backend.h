@@ -34,6 +34,8 @@ struct vdb_req {
 	const struct iovec *iov;
 	struct vdb_loop *loop;
 	uint64_t readable; /* USER of a virtqueue: bytes that the driver gave to be read; else 0 */
+	uint32_t file;     /* of what ops.file said, in `loop`: for vdb_io.file */
+	uint32_t reserved_too;
 	struct vdb_io io;
 	uint64_t scratch[6];
 };
@@ -70,6 +72,9 @@ struct vdb_backend_ops {
 	 * request was completed; a vdb_req_complete_post() of the same moment may cross it, so look
 	 * the request up before touching what belongs to it. NULL: they end by themselves. Loop's thread. */
 	void (*cancel)(void *ctx, struct vdb_req *req);
+	/* The fd that most requests go to, open as long as the backend lives: each lane tells its
+	 * loop of it. NULL, or negative: there is none. */
+	int (*file)(void *ctx);
 };
 
 #define VDB_BACKEND_READONLY (1u << 0)

@@ -36,6 +36,8 @@ struct vdb_io {
 	const struct iovec *iov;
 	uint32_t niov;
 	int32_t mode;
+	uint32_t file;   /* fd, as vdb_io_file_add() of this loop numbered it; 0 = it has no number */
+	uint32_t flags;  /* 0 */
 	uint64_t offset; /* READV, WRITEV: UINT64_MAX is the file's own position */
 	uint64_t len;
 	/* Called once, on the loop's thread, never from within vdb_io_submit(): what the
@@ -47,6 +49,15 @@ struct vdb_io {
 /* Starts it. Cannot fail: what goes wrong is `done`'s result. EINTR and EAGAIN are
  * retried by the library. */
 void vdb_io_submit(struct vdb_loop *loop, struct vdb_io *io);
+
+/*
+ * Tells the loop of a file that much I/O will go to: an io_uring that knows it beforehand need not look it
+ * up for each operation. Returns its number in this loop, for vdb_io.file; 0 if there is no room (1024
+ * files): then vdb_io.file stays 0, and all is as before. One file may have several. Remove it before fd is
+ * closed, with no I/O in flight that names the number; 0 is fine.
+ */
+uint32_t vdb_io_file_add(struct vdb_loop *loop, int fd);
+void vdb_io_file_remove(struct vdb_loop *loop, uint32_t file);
 
 /* Asks for an early end: `done` still comes, with -ECANCELED or the result. */
 void vdb_io_cancel(struct vdb_loop *loop, struct vdb_io *io);

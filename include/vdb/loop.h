@@ -144,6 +144,9 @@ VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_
 /* What of io_uring is in use, besides its setup flags. */
 #define VDB_LOOP_HAS_RING_FD (1u << 0) /* the ring is known to its thread: no look-up of its fd */
 #define VDB_LOOP_HAS_SQPOLL (1u << 1)
+#define VDB_LOOP_HAS_FILES                                                              \
+	(1u << 2) /* files that the loop was told of need no look-up: vdb_io_file_add() \
+	           */
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {
@@ -162,6 +165,7 @@ struct vdb_loop_stats {
 	uint64_t uring_flags; /* IORING_SETUP_* in use */
 	uint64_t features;    /* VDB_LOOP_HAS_* */
 	uint64_t served;      /* bytes, and request_cost for each request: what tenants are charged */
+	uint64_t fixed_files; /* of ios: on a file that needed no look-up */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);
 

@@ -40,6 +40,11 @@ static int file_start(void *ctx, struct vdb_req *req)
 	}
 }
 
+static int file_fd(void *ctx)
+{
+	return ((const struct vdb__file *)ctx)->fd;
+}
+
 static void file_destroy(void *ctx)
 {
 	struct vdb__file *file = ctx;
@@ -72,6 +77,7 @@ static int make_backend(struct vdb__file *file, struct vdb_backend **out)
 	        .name = "file",
 	        .start = file_start,
 	        .destroy = file_destroy,
+	        .file = file_fd,
 	};
 	struct vdb_backend_info info = {
 	        .size = sizeof(info),

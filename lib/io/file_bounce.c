@@ -108,6 +108,7 @@ int vdb__file_bounce(struct vdb__file *file, struct vdb_req *req)
 	req->io = (struct vdb_io){
 	        .op = req->op == VDB_OP_READ ? VDB_IO_READV : VDB_IO_WRITEV,
 	        .fd = file->fd,
+	        .file = req->file,
 	        .done = bounce_done,
 	};
 	go_on(req);

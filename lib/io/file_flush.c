@@ -36,6 +36,7 @@ static void sync_now(struct vdb_req *req)
 	req->io = (struct vdb_io){
 	        .op = VDB_IO_FDATASYNC,
 	        .fd = flush_of(req)->file->fd,
+	        .file = req->file,
 	        .done = flush_done,
 	};
 	vdb_io_submit(req->loop, &req->io);

@@ -74,6 +74,7 @@ int vdb__file_rw(struct vdb__file *file, struct vdb_req *req)
 	req->io = (struct vdb_io){
 	        .op = req->op == VDB_OP_READ ? VDB_IO_READV : VDB_IO_WRITEV,
 	        .fd = file->fd,
+	        .file = req->file,
 	        .done = rw_done,
 	};
 	go_on(req);

@@ -23,6 +23,7 @@ static int allocate(struct vdb__file *file, struct vdb_req *req, int mode,
 	req->io = (struct vdb_io){
 	        .op = VDB_IO_FALLOCATE,
 	        .fd = file->fd,
+	        .file = req->file,
 	        .mode = mode | FALLOC_FL_KEEP_SIZE,
 	        .offset = req->offset,
 	        .len = req->len,

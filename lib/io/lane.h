@@ -62,6 +62,8 @@ struct vdb_lane {
 	void (*broken)(void *arg, uint32_t reason);
 	void *broken_arg;
 
+	uint32_t file; /* the backend's, in the loop; 0 = none */
+
 	/* Arenas. */
 	struct vdb__request *requests; /* memory for max_inflight */
 	uint32_t max_inflight;
@@ -177,6 +179,11 @@ static inline void vdb__lane_put_request(struct vdb_lane *lane, struct vdb__requ
 /* NULL: no memory. */
 struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane);
 void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces);
+
+/* ---- lane_known.c: what the loop is told of beforehand; its thread ---- */
+
+void vdb__lane_introduce(struct vdb_lane *lane);
+void vdb__lane_withdraw(struct vdb_lane *lane);
 
 /* ---- lane_life.c ---- */
 

@@ -107,6 +107,7 @@ static void source_gone(struct vdb__source *source)
 {
 	struct vdb_lane *lane = (struct vdb_lane *)source;
 
+	vdb__lane_withdraw(lane);
 	if (lane->journey == VDB__LANE_MOVES && !lane->doomed && !lane->kept)
 		vdb__lane_set_out(lane);
 	else
@@ -184,6 +185,7 @@ static bool come(struct vdb_lane *lane, int status)
 		refused(lane, rc, status < 0);
 		return false;
 	}
+	vdb__lane_introduce(lane);
 	lane->phase = VDB__LANE_OPEN;
 	lane->member = true;
 	vdb__loop_join_member(lane->loop, &lane->as_member);

@@ -63,6 +63,9 @@ struct vdb__engine_ops {
 	void (*submit)(struct vdb__engine *engine, struct vdb_io *io);
 	void (*cancel)(struct vdb__engine *engine, struct vdb_io *io);
 
+	/* The slot's file from now on; -1 = none. True if I/O may go by the index. NULL: never. */
+	bool (*file)(struct vdb__engine *engine, uint32_t index, int fd);
+
 	/* Hands to the kernel what is queued; waits for an event if `wait`. */
 	int (*enter)(struct vdb__engine *engine, bool wait);
 	/* Reports what has arrived, without a system call if possible. Returns how much. */

@@ -178,6 +178,7 @@ static const struct vdb__engine_ops uring_ops = {
         .unwatch = vdb__uring_unwatch,
         .submit = vdb__uring_submit,
         .cancel = vdb__uring_cancel,
+        .file = vdb__uring_file,
         .enter = uring_enter,
         .reap = vdb__uring_reap,
         .ready = vdb__uring_ready,

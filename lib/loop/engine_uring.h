@@ -33,8 +33,10 @@ struct uring {
 	int event_fd;             /* for those who nest the loop */
 	bool nested;
 	bool enabled;
-	bool known;  /* to its thread, by number */
-	bool parked; /* nothing new is started */
+	bool known; /* to its thread, by number */
+	bool asked_for_files;
+	unsigned files; /* room in the ring's table */
+	bool parked;    /* nothing new is started */
 	int failed;
 };
 
@@ -86,6 +88,10 @@ bool vdb__uring_waits_for_room(const struct uring *u);
 
 /* The system call, if there is any reason for it; waits for so many events. */
 int vdb__uring_hand_over(struct uring *u, unsigned wait);
+
+/* ---- engine_uring_known.c ---- */
+
+bool vdb__uring_file(struct vdb__engine *engine, uint32_t index, int fd);
 
 /* ---- engine_uring_event.c ---- */
 

@@ -120,6 +120,16 @@ static bool prep_op(struct io_uring_sqe *sqe, const struct vdb_io *io)
 	}
 }
 
+/* By number, if the ring knows the file. */
+static void name_file(struct uring *u, struct io_uring_sqe *sqe, const struct vdb_io *io)
+{
+	if (!vdb__file_known(&u->engine.loop->files, io->file))
+		return;
+	sqe->fd = (int)io->file - 1;
+	sqe->flags |= IOSQE_FIXED_FILE;
+	vdb__count(&u->engine.loop->stats.fixed_files, 1);
+}
+
 static bool start(struct uring *u, struct vdb_io *io)
 {
 	struct vdb__io *own = vdb__io_own(io);
@@ -131,6 +141,7 @@ static bool start(struct uring *u, struct vdb_io *io)
 		io_uring_prep_poll_add(sqe, io->fd, poll_for(io));
 	else
 		(void)prep_op(sqe, io);
+	name_file(u, sqe, io);
 	io_uring_sqe_set_data(sqe, tagged(io, TAG_IO));
 	own->flags |= IO_SENT;
 	u->inflight++;

@@ -155,6 +155,8 @@ int vdb__engine_renew(struct vdb_loop *loop)
 	err = engine_start(loop);
 	if (!err) {
 		let_go(loop);
+		vdb__files_unknown(loop);
+		loop->renewed = true;
 		old->ops->destroy(old);
 		return 0;
 	}
@@ -201,6 +203,7 @@ void vdb__loop_free(struct vdb_loop *loop)
 	if (loop->wake_fd >= 0)
 		close(loop->wake_fd);
 	pthread_mutex_destroy(&loop->arrivals_lock);
+	vdb__files_fini(loop);
 	free(loop);
 }
 
@@ -265,6 +268,7 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .uring_flags = vdb__load(&loop->stats.uring_flags),
 	        .features = vdb__load(&loop->stats.features),
 	        .served = vdb__load(&loop->stats.served),
+	        .fixed_files = vdb__load(&loop->stats.fixed_files),
 	};
 
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_loop_stats");

@@ -35,6 +35,15 @@ static int take(struct vdb_loop *loop)
 	return err;
 }
 
+/* Who only comes to end it does without. */
+static void renew_rest(struct vdb_loop *loop)
+{
+	if (!loop->renewed)
+		return;
+	loop->renewed = false;
+	vdb__files_renew(loop);
+}
+
 /* Takes the loop for this thread, for the first time or again. `from`: whose it may be; `stays`: until
  * park(). */
 static int own(struct vdb_loop *loop, int32_t from, bool stays)
@@ -63,6 +72,8 @@ static int enter(struct vdb_loop *loop, bool take_over, bool stays)
 	err = own(loop, take_over ? vdb__load(&loop->owner) : 0, stays);
 	if (err)
 		vdb__store_release(&loop->running, 0);
+	else if (!take_over)
+		renew_rest(loop);
 	return err;
 }
 

@@ -13,6 +13,7 @@
 #include "base/config.h"
 #include "base/list.h"
 #include "loop/engine.h"
+#include "loop/files.h"
 #include "loop/source.h"
 
 struct vdb__timers {
@@ -46,14 +47,16 @@ struct vdb_loop {
 	struct vdb__list watches;  /* all of them */
 	struct vdb__list members, leaving;
 	struct vdb__timers timers;
+	struct vdb__files files;
 	struct vdb__watch wake; /* of wake_fd */
 	int wake_fd;            /* eventfd, never read: posts and stop */
 	uint64_t quantum;
 	uint32_t request_cost, poll_ns;
 	bool closing;
-	bool nested; /* its owner sleeps elsewhere, on the engine's fd */
-	bool bound;  /* a thread has run it */
-	bool rescan; /* events were lost: every source may have work */
+	bool nested;  /* its owner sleeps elsewhere, on the engine's fd */
+	bool bound;   /* a thread has run it */
+	bool renewed; /* its engine: it has yet to be told of files */
+	bool rescan;  /* events were lost: every source may have work */
 	struct vdb_loop_config config;
 	struct vdb_loop_stats stats; /* one writer, any reader */
 
