@@ -11,6 +11,15 @@
 
 _Thread_local const void *vdb__thread_loop;
 
+/* glibc reads a file to count the CPUs: not on the way of a thread that can be started. */
+static int no_cpu(const char *name, int cpu)
+{
+	const char *why =
+	        cpu < sysconf(_SC_NPROCESSORS_CONF) ? "is not available to this process" : "does not exist";
+
+	return vdb__fail(EINVAL, "thread %s: host CPU %d %s", name, cpu, why);
+}
+
 static int pin(pthread_attr_t *attr, const char *name, int cpu)
 {
 	cpu_set_t set;
@@ -19,8 +28,8 @@ static int pin(pthread_attr_t *attr, const char *name, int cpu)
 	if (cpu < 0)
 		return 0;
 	CPU_ZERO(&set);
-	if (cpu >= CPU_SETSIZE || cpu >= sysconf(_SC_NPROCESSORS_CONF))
-		return vdb__fail(EINVAL, "thread %s: host CPU %d does not exist", name, cpu);
+	if (cpu >= CPU_SETSIZE)
+		return no_cpu(name, cpu);
 	CPU_SET((size_t)cpu, &set);
 	err = pthread_attr_setaffinity_np(attr, sizeof(set), &set);
 	return err ? vdb__fail_sys(err, "thread %s: pin to host CPU %d", name, cpu) : 0;
@@ -52,8 +61,7 @@ int vdb__thread_start(pthread_t *thread, const char *name, int cpu, void *(*fn)(
 	if (!err) {
 		err = -create_masked(thread, &attr, fn, arg);
 		if (err == -EINVAL && cpu >= 0)
-			vdb__fail(EINVAL, "thread %s: host CPU %d is not available to this process", kept,
-			          cpu);
+			(void)no_cpu(kept, cpu);
 		else if (err)
 			vdb__fail_sys(-err, "thread %s: cannot be started", kept);
 	}
