@@ -2,6 +2,7 @@
 #include "kvm/routes.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/error.h"
@@ -30,6 +31,24 @@ static int set_table(struct vdb_vm *vm)
 	return 0;
 }
 
+static int grow_places(struct vdb__routes *routes, uint32_t gsi)
+{
+	uint32_t places = routes->places ? routes->places * 2 : 32;
+	uint32_t *place;
+
+	if (gsi < routes->places)
+		return 0;
+	if (places <= gsi)
+		places = gsi + 1;
+	place = realloc(routes->place, places * sizeof(*place));
+	if (!place)
+		return vdb__fail(ENOMEM, "irq: no memory for %u GSIs", places);
+	memset(place + routes->places, 0, (places - routes->places) * sizeof(*place));
+	routes->place = place;
+	routes->places = places;
+	return 0;
+}
+
 /* Room for one more route; the pins' routes are what KVM made by default. */
 static int grow(struct vdb_vm *vm)
 {
@@ -38,10 +57,6 @@ static int grow(struct vdb_vm *vm)
 	uint32_t room = routes->room ? routes->room * 2 : pins + 8, max = vm->kvm->info.max_gsi_routes;
 	struct kvm_irq_routing *table;
 
-	if (!routes->place)
-		routes->place = calloc(max, sizeof(*routes->place));
-	if (!routes->place)
-		return vdb__fail(ENOMEM, "irq: no memory for %u GSIs", max);
 	if (routes->table && routes->table->nr < routes->room)
 		return 0;
 	if (room > max)
@@ -66,7 +81,7 @@ static int free_gsi(const struct vdb_vm *vm)
 	uint32_t first = vm->config.irqchip == VDB_IRQCHIP_SPLIT ? vm->config.split_gsis : VDB__PINS;
 
 	for (uint32_t gsi = first; gsi < vm->kvm->info.max_gsi_routes; gsi++) {
-		if (!vm->routes.place[gsi])
+		if (gsi >= vm->routes.places || !vm->routes.place[gsi])
 			return (int)gsi;
 	}
 	return vdb__fail(ENOSPC, "irq: all %u GSIs are in use", vm->kvm->info.max_gsi_routes);
@@ -105,6 +120,9 @@ static int add(struct vdb_vm *vm, uint64_t address, uint32_t data)
 	gsi = free_gsi(vm);
 	if (gsi < 0)
 		return gsi;
+	err = grow_places(routes, (uint32_t)gsi);
+	if (err)
+		return err;
 	set_msi(&routes->table->entries[routes->table->nr++], (uint32_t)gsi, address, data);
 	err = set_table(vm);
 	if (err) {

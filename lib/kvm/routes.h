@@ -12,7 +12,8 @@ struct vdb__routes {
 	pthread_mutex_t lock;          /* of all of it; held while KVM takes the table */
 	struct kvm_irq_routing *table; /* NULL until the first MSI: KVM's default routes hold */
 	uint32_t room;
-	uint32_t *place; /* of each GSI that KVM has: its MSI's index in the table, plus 1; 0 = free */
+	uint32_t *place; /* of each GSI below `places`: its MSI's index in the table, plus 1; 0 = free */
+	uint32_t places; /* few, as long as few are used: KVM has thousands */
 };
 
 void vdb__routes_init(struct vdb_vm *vm);
