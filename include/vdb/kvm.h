@@ -36,7 +36,8 @@ struct vdb_kvm_info {
  * Opens `path` (NULL = /dev/kvm) and probes it. What libvdb cannot do without
  * (user memory, ioeventfd, irqfd, immediate_exit, signal mask) is checked here,
  * and what is missing is named: -ENOTSUP. -ENOENT: no KVM on this host; -EACCES:
- * no permission; the message says what to do.
+ * no permission; the message says what to do. What CPUID it supports is asked for here, once
+ * (so ask Linux for XSAVE features of guests, ARCH_REQ_XCOMP_GUEST_PERM, before).
  */
 VDB_MUST_CHECK int vdb_kvm_open(const char *path, struct vdb_kvm **out);
 

@@ -10,6 +10,11 @@
 /* Interrupt controller pins that irqfds can be bound to. */
 #define VDB__PINS 24u
 
+struct vdb_kvm;
+
+/* What this host's KVM says once for all VMs: kvm->arch, one piece of memory that free() takes. */
+int vdb__arch_host_init(struct vdb_kvm *kvm);
+
 /* What must be done before the first vCPU and the irqchip exist. */
 int vdb__arch_vm_init(struct vdb_vm *vm);
 

@@ -4,6 +4,7 @@
 #define VDB_KVM_CPUID_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <vdb/cpuid.h>
 
@@ -11,6 +12,12 @@ struct vdb__policy {
 	struct vdb_cpuid_override *overrides;
 	uint32_t count;
 	uint32_t cores; /* of the one package; 0: as KVM says */
+};
+
+/* What KVM supports, the same for every VM: asked for once, since KVM takes long to tell. */
+struct vdb__arch_host {
+	bool deadline_timer;
+	struct kvm_cpuid2 cpuid; /* last: entries follow */
 };
 
 /* Gives the vCPU its CPUID. */

@@ -20,9 +20,31 @@
 #define LEAF_TOPOLOGY2 0x1fu
 #define LEAF_AMD_TOPOLOGY 0x8000001eu
 
+static size_t table_bytes(uint32_t entries)
+{
+	return sizeof(struct kvm_cpuid2) + entries * sizeof(struct kvm_cpuid_entry2);
+}
+
+int vdb__arch_host_init(struct vdb_kvm *kvm)
+{
+	struct vdb__arch_host *host = calloc(1, sizeof(*host) + table_bytes(MAX_ENTRIES)), *small;
+
+	kvm->arch = host;
+	if (!host)
+		return vdb__fail(ENOMEM, "cpuid: no memory");
+	host->cpuid.nent = MAX_ENTRIES;
+	if (ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID, &host->cpuid))
+		return vdb__fail_sys(errno, "cpuid: KVM_GET_SUPPORTED_CPUID");
+	host->deadline_timer = ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	small = realloc(host, sizeof(*host) + table_bytes(host->cpuid.nent));
+	if (small)
+		kvm->arch = small;
+	return 0;
+}
+
 static struct kvm_cpuid2 *new_table(void)
 {
-	struct kvm_cpuid2 *table = calloc(1, sizeof(*table) + MAX_ENTRIES * sizeof(table->entries[0]));
+	struct kvm_cpuid2 *table = calloc(1, table_bytes(MAX_ENTRIES));
 
 	if (table)
 		table->nent = MAX_ENTRIES;
@@ -102,8 +124,7 @@ static int apply_override(struct kvm_cpuid2 *table, const struct vdb_cpuid_overr
  * measure the APIC's clock. */
 static void set_deadline_timer(struct vdb_vm *vm, struct kvm_cpuid2 *table)
 {
-	bool there = vm->config.irqchip != VDB_IRQCHIP_NONE &&
-	             ioctl(vm->kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	bool there = vm->config.irqchip != VDB_IRQCHIP_NONE && vm->kvm->arch->deadline_timer;
 
 	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *entry = &table->entries[i];
@@ -116,10 +137,10 @@ static void set_deadline_timer(struct vdb_vm *vm, struct kvm_cpuid2 *table)
 /* All that KVM supports, then the policy, as processor `id` sees it. */
 static int build(struct vdb_vm *vm, uint32_t id, struct kvm_cpuid2 *table)
 {
+	const struct kvm_cpuid2 *supported = &vm->kvm->arch->cpuid;
 	int err = 0;
 
-	if (ioctl(vm->kvm->fd, KVM_GET_SUPPORTED_CPUID, table))
-		return vdb__fail_sys(errno, "cpuid: KVM_GET_SUPPORTED_CPUID");
+	memcpy(table, supported, table_bytes(supported->nent));
 	for (uint32_t i = 0; i < table->nent; i++)
 		set_apic_id(&table->entries[i], id);
 	set_deadline_timer(vm, table);

@@ -10,9 +10,10 @@ struct vdb_kvm {
 	uint32_t refs;
 	int fd;
 	struct vdb_kvm_info info;
-	uint32_t run_bytes;   /* of a vCPU's struct kvm_run and what is behind it */
-	uint32_t xsave_bytes; /* of KVM_GET_XSAVE2's area; 0 = only KVM_GET_XSAVE */
-	uint64_t quirks;      /* that can be switched off */
+	uint32_t run_bytes;          /* of a vCPU's struct kvm_run and what is behind it */
+	uint32_t xsave_bytes;        /* of KVM_GET_XSAVE2's area; 0 = only KVM_GET_XSAVE */
+	uint64_t quirks;             /* that can be switched off */
+	struct vdb__arch_host *arch; /* vdb__arch_host_init()'s */
 };
 
 /* One more user; drop with vdb_kvm_close(). */

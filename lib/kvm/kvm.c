@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/export.h"
+#include "kvm/arch.h"
 #include "kvm/host.h"
 
 struct capability {
@@ -109,7 +110,7 @@ static int probe(struct vdb_kvm *kvm, const char *path)
 		                 path, bytes);
 	kvm->run_bytes = (uint32_t)bytes;
 	probe_optional(kvm);
-	return 0;
+	return vdb__arch_host_init(kvm);
 }
 
 VDB_EXPORT int vdb_kvm_open(const char *path, struct vdb_kvm **out)
@@ -138,6 +139,7 @@ VDB_EXPORT void vdb_kvm_close(struct vdb_kvm *kvm)
 		return;
 	if (kvm->fd >= 0)
 		close(kvm->fd);
+	free(kvm->arch);
 	free(kvm);
 }
 
