@@ -34,7 +34,9 @@ struct vdb_bell_config {
 VDB_MUST_CHECK int vdb_bell_create(struct vdb_vm *vm, const struct vdb_bell_config *config,
                                    struct vdb_bell **out);
 
-/* Leaves nothing in the kernel. NULL is fine. Any thread but a loop's. */
+/* Leaves nothing in the kernel, for which KVM waits milliseconds. But in a VM that vdb_vm_stop() has stopped
+ * and whose vCPUs have left, the kernel's part goes with the VM, which takes no time; its
+ * place there is not free again. NULL is fine. Any thread but a loop's. */
 void vdb_bell_destroy(struct vdb_bell *bell);
 
 /* From now on at `addr` (VDB_GPA_ANY: nowhere), with the same eventfd. On failure it is silent

@@ -59,7 +59,8 @@ struct vdb_doorbell_config {
 VDB_MUST_CHECK int vdb_doorbell_create(struct vdb_vm *vm, const struct vdb_doorbell_config *config,
                                        struct vdb_doorbell **out);
 
-/* Leaves nothing in the kernel and frees the addresses. NULL is fine. Control thread. */
+/* Leaves nothing in the kernel and frees the addresses. NULL is fine. Control thread. KVM waits
+ * milliseconds for each ring; not in a VM that has stopped, see vdb_bell_destroy(). */
 void vdb_doorbell_destroy(struct vdb_doorbell *doorbell);
 
 /* The eventfd of ring `index`, for vdb_lane_config.kick_fd; the doorbell's own.

@@ -97,7 +97,8 @@ VDB_MUST_CHECK int vdb_vm_create(struct vdb_kvm *kvm, struct vdb_mem *mem, const
  * on config.worker; without one, on the last vCPU's thread to leave, or here if no vCPU
  * runs. On a loop's thread without a
  * worker and with no vCPU running it is -EDEADLK, and nothing happens. NULL vm
- * is fine. Bells, doorbells and irqs of this VM must have been destroyed before: -EBUSY.
+ * is fine. Bells, doorbells and irqs of this VM must have been destroyed before: -EBUSY. Stop the VM
+ * before you destroy those: then they cost nothing (vdb_bell_destroy()).
  * -EALREADY: it is being destroyed. -ENOMEM: the worker could not be asked.
  */
 VDB_MUST_CHECK int vdb_vm_destroy(struct vdb_vm *vm, vdb_done_fn done, void *arg);

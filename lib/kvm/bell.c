@@ -144,11 +144,14 @@ VDB_EXPORT int vdb_bell_create(struct vdb_vm *vm, const struct vdb_bell_config *
 	return 0;
 }
 
+/* To take an ioeventfd back KVM waits for RCU, milliseconds for each. Nobody will ring those of a VM that
+ * has stopped for good: they go with it, all at once. The kernel's own reference keeps the eventfd. */
 VDB_EXPORT void vdb_bell_destroy(struct vdb_bell *bell)
 {
 	if (!bell)
 		return;
-	deassign(bell);
+	if (!vdb__life_over(bell->vm))
+		deassign(bell);
 	if (bell->fd >= 0 && !(bell->flags & VDB_BELL_FD))
 		close(bell->fd);
 	vdb__fetch_add(&bell->vm->attached, (uint32_t)-1);

@@ -343,6 +343,16 @@ void vdb__life_examined(struct vdb_vcpu *vcpu)
 	pthread_mutex_unlock(&life->lock);
 }
 
+bool vdb__life_over(struct vdb_vm *vm)
+{
+	bool over;
+
+	pthread_mutex_lock(&vm->life.lock);
+	over = vm->life.stopping && !vm->life.runners;
+	pthread_mutex_unlock(&vm->life.lock);
+	return over;
+}
+
 /* ---- Requests ---- */
 
 VDB_EXPORT int vdb_vm_pause(struct vdb_vm *vm, vdb_done_fn done, void *arg)

@@ -64,6 +64,9 @@ void vdb__life_detach(struct vdb_vcpu *vcpu);
 /* Parks as long as asked. False: leave. */
 bool vdb__life_turn(struct vdb_vcpu *vcpu);
 
+/* No vCPU runs, and none ever will: what the kernel has of this VM can be left to go with it. */
+bool vdb__life_over(struct vdb_vm *vm);
+
 /* Ends a claim. The vCPU and the VM may be gone when it returns. */
 void vdb__life_leave(struct vdb_vcpu *vcpu);
 

@@ -283,6 +283,21 @@ START_TEST(threads_make_bells_at_once)
 }
 END_TEST
 
+/* What takes back an ioeventfd waits for RCU; close(vm) takes back all. */
+START_TEST(a_stopped_vm_keeps_them_until_it_goes)
+{
+	const struct vdb_bell_config config = at(HERE, 4, 0, 0);
+	struct vdb_bell *bell = make(HERE, 4, 0, 0), *again;
+	int fds = leak_fds();
+
+	must(vdb_vm_stop(f.vm, NULL, NULL));
+	vdb_bell_destroy(bell);
+	ck_assert_int_eq(leak_fds(), fds - 1);
+	ck_assert_int_eq(vdb_bell_create(f.vm, &config, &again), -EEXIST);
+	ck_assert_int_eq(leak_fds(), fds - 1);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -295,6 +310,7 @@ int main(void)
 	        destroy_leaves_nothing_in_the_kernel,
 	        what_cannot_be_is_refused,
 	        threads_make_bells_at_once,
+	        a_stopped_vm_keeps_them_until_it_goes,
 	        NULL,
 	};
 
