@@ -9,7 +9,7 @@ FNR == NR { steps[++step_count] = $0; next }
 {
 	n = split($1, word, " ")
 	id = word[1]
-	at = word[3] ~ /^(ns|1\/s)$/ ? 4 : 3
+	at = word[3] ~ /^(ns|ms|1\/s|KiB|%)$/ ? 4 : 3
 	if (!(id in count)) {
 		ids[++id_count] = id
 		unit[id] = at == 4 ? word[3] : ""
