@@ -11,6 +11,9 @@ target_compile_options(vdb_flags INTERFACE
   $<$<COMPILE_LANG_AND_ID:C,Clang>:-Wno-gnu-variable-sized-type-not-at-end>
   $<$<AND:$<COMPILE_LANGUAGE:C>,$<BOOL:${VDB_WERROR}>>:-Werror>)
 
+if(VDB_TEST_HOOKS)
+  target_compile_definitions(vdb_flags INTERFACE VDB__TEST_HOOKS)
+endif()
 if(VDB_SANITIZE)
   target_compile_options(vdb_flags INTERFACE
     -fsanitize=${VDB_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -97,9 +97,10 @@ struct vdb_lane_stats {
 	uint64_t suppressed; /* batches published without one, since the guest did not ask */
 	uint64_t resets;
 	uint64_t broken;
-	uint32_t inflight; /* now */
-	uint32_t reserved;
-	uint64_t moves; /* to another loop */
+	uint32_t inflight;  /* now */
+	uint32_t poll_ns;   /* now: how long after its last use the loop looks at it */
+	uint64_t coalesced; /* interrupts that were one with one held back */
+	uint64_t moves;     /* to another loop */
 };
 VDB_MUST_CHECK int vdb_lane_stats(const struct vdb_lane *lane, struct vdb_lane_stats *stats);
 

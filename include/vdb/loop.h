@@ -25,6 +25,18 @@ enum {
 	VDB_ENGINE_EPOLL = 2, /* epoll and a thread pool for disk I/O */
 };
 
+/*
+ * How a loop looks at rings before it sleeps, so that their guests need not ring (poll_ns not 0).
+ * ADAPTIVE: each ring by what it brings. A ring whose bell comes within poll_ns of its last use is
+ * looked at longer the next time, one whose bell comes later shorter, down to not at all; the same
+ * for completions of host I/O. Idle rings are never looked at.
+ */
+enum {
+	VDB_POLL_ADAPTIVE = 0,
+	VDB_POLL_ALWAYS = 1, /* poll_ns after the last use of any ring, whatever it brings */
+	VDB_POLL_NEVER = 2,  /* as if poll_ns were 0 */
+};
+
 /* What io_uring may do beyond what is always used. Each is dropped where the kernel refuses it:
  * vdb_loop_stats.features tells. With VDB_ENGINE_EPOLL they mean nothing. */
 
@@ -38,12 +50,18 @@ struct vdb_loop_config {
 	uint32_t sq_entries;   /* io_uring: 0 = 256 */
 	uint32_t cq_entries;   /* io_uring: 0 = 16384; at least 4 * (rings + requests in flight) is wise */
 	int32_t pool_threads;  /* epoll: 0 = do disk I/O on the loop's thread; -1 = default (2) */
-	uint32_t poll_ns;      /* look at hot rings that long before sleeping; 0 = sleep at once */
+	uint32_t poll_ns;      /* look at a ring so long after its last use, at most; 0 = never */
 	uint64_t quantum;      /* bytes a tenant may be served per turn; 0 = 256 KiB */
 	uint32_t request_cost; /* bytes that a request counts for besides its data; 0 = 4096 */
 	uint32_t flags;        /* VDB_LOOP_* */
 	uint32_t sq_idle_ms;   /* SQPOLL: 0 = the kernel's default, 1000 */
 	uint32_t sq_cpu;       /* SQPOLL: the thread stays on host CPU sq_cpu - 1; 0 = anywhere */
+	uint32_t poll_mode;    /* VDB_POLL_* */
+	uint32_t poll_cpu;     /* percent of a CPU that looking may take; 0 = 100. Kept over 10 ms */
+	/* An interrupt may be held back so long, at most, while the loop is awake and more of the same
+	 * ring's requests are in flight, when it interrupts often; 0 = each is raised in its turn. Never
+	 * for the last request in flight. */
+	uint32_t coalesce_ns;
 };
 
 /* config may be NULL. VDB_ENGINE_URING: -ENOSYS, -EPERM where it is forbidden. */
@@ -160,12 +178,15 @@ struct vdb_loop_stats {
 	uint64_t ios;    /* host operations started */
 	uint64_t posts;
 	uint64_t timers;
-	uint64_t rearms;      /* multishot polls that had ended */
-	uint64_t poll_hits;   /* work found by looking, not by a bell */
-	uint64_t uring_flags; /* IORING_SETUP_* in use */
-	uint64_t features;    /* VDB_LOOP_HAS_* */
-	uint64_t served;      /* bytes, and request_cost for each request: what tenants are charged */
-	uint64_t fixed_files; /* of ios: on a file that needed no look-up */
+	uint64_t rearms;       /* multishot polls that had ended */
+	uint64_t poll_hits;    /* work found by looking, not by a bell */
+	uint64_t uring_flags;  /* IORING_SETUP_* in use */
+	uint64_t features;     /* VDB_LOOP_HAS_* */
+	uint64_t served;       /* bytes, and request_cost for each request: what tenants are charged */
+	uint64_t poll_misses;  /* rings looked at in vain, and left to their bells */
+	uint64_t poll_time_ns; /* spent looking with nothing else to do; looks of less than a microsecond or
+	                          so are not counted */
+	uint64_t fixed_files;  /* of ios: on a file that needed no look-up */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);
 

@@ -6,8 +6,6 @@
  */
 #include "io/lane.h"
 
-#include <unistd.h>
-
 #include "base/atomic.h"
 
 /* Bytes of inline work between two pops: a long FILL shall not keep the requests behind it from their disk.
@@ -50,6 +48,14 @@ static bool lane_arm(struct vdb__source *source)
 	return lane->phase == VDB__LANE_OPEN && lane->queue->ops->arm(lane->queue);
 }
 
+static void lane_disarm(struct vdb__source *source)
+{
+	struct vdb_lane *lane = lane_of(source);
+
+	if (lane->phase == VDB__LANE_OPEN)
+		lane->queue->ops->disarm(lane->queue);
+}
+
 static void lane_kicked(struct vdb__source *source)
 {
 	struct vdb_lane *lane = lane_of(source);
@@ -59,21 +65,6 @@ static void lane_kicked(struct vdb__source *source)
 }
 
 /* ---- Publishing ---- */
-
-static void interrupt(struct vdb_lane *lane)
-{
-	const uint64_t one = 1;
-	ssize_t n;
-
-	vdb__count(&lane->stats.triggers, 1);
-	if (lane->trigger) {
-		lane->trigger(lane->trigger_arg);
-	} else if (lane->call_fd >= 0) {
-		/* EAGAIN: the counter is full, so the guest has been told. */
-		n = write(lane->call_fd, &one, sizeof(one));
-		(void)n;
-	}
-}
 
 static void watch_state(struct vdb_lane *lane)
 {
@@ -92,14 +83,15 @@ static void watch_state(struct vdb_lane *lane)
 void vdb__lane_publish(struct vdb_lane *lane)
 {
 	uint32_t staged = lane->staged;
+	bool wanted;
 
 	lane->staged = 0;
 	vdb__store(&lane->stats.inflight, lane->inflight);
 	vdb__count(&lane->stats.completions, staged);
-	if (lane->queue->ops->publish(lane->queue))
-		interrupt(lane);
-	else if (staged)
+	wanted = lane->queue->ops->publish(lane->queue);
+	if (staged && !wanted)
 		vdb__count(&lane->stats.suppressed, 1);
+	vdb__lane_notify(lane, wanted);
 	watch_state(lane);
 }
 
@@ -114,6 +106,8 @@ void vdb__lane_batch_fn(struct vdb__batch *batch)
 {
 	struct vdb_lane *lane = vdb__container(batch, struct vdb_lane, batch);
 
+	vdb__source_answered(&lane->source);
+	lane->source.owed = lane->inflight;
 	vdb__lane_publish(lane);
 	if (vdb__lane_drains(lane)) {
 		vdb__lane_drained(lane);
@@ -237,6 +231,7 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 	lane->inline_first = !worked;
 	lane->visiting = false;
 	count_taken(lane, source->requests - before);
+	lane->source.owed = lane->inflight;
 	vdb__lane_publish(lane);
 	if (vdb__lane_drains(lane))
 		vdb__loop_batch(lane->loop, &lane->batch);
@@ -247,6 +242,7 @@ const struct vdb__source_ops vdb__lane_source_ops = {
         .pending = lane_pending,
         .serve = lane_serve,
         .arm = lane_arm,
+        .disarm = lane_disarm,
         .kicked = lane_kicked,
 };
 

@@ -56,6 +56,10 @@ struct vdb_lane {
 	bool inline_first; /* the last visit had no budget left for it */
 	struct vdb__batch batch;
 
+	uint64_t irq_turn; /* of the last interrupt */
+	uint64_t irq_at;   /* and when it was; ns, only if they are coalesced */
+	uint32_t irq_ns;   /* the next one may be so long after it */
+	struct vdb__hold irq_hold;
 	int call_fd;
 	void (*trigger)(void *arg);
 	void *trigger_arg;
@@ -145,6 +149,12 @@ void vdb__lane_cancel(struct vdb_lane *lane);
 
 /* A request has been completed; the completion waits for its batch. */
 void vdb__lane_completed(struct vdb_lane *lane);
+
+/* ---- lane_irq.c ---- */
+
+/* After each publish: `wanted` is what it said. */
+void vdb__lane_notify(struct vdb_lane *lane, bool wanted);
+void vdb__lane_irq_release(struct vdb__hold *hold);
 
 /* ---- lane_pool.c ---- */
 

@@ -69,6 +69,8 @@ static void end(struct vdb_lane *lane)
 	uint32_t asked = (lane->kept ? VDB__WAKE_CLOSE : 0) | (lane->doomed ? VDB__WAKE_LEAVE : 0);
 
 	vdb__list_remove(&lane->batch.link);
+	if (vdb__loop_unhold(&lane->irq_hold))
+		vdb__lane_irq_release(&lane->irq_hold);
 	if (lane->member)
 		vdb__loop_part_member(&lane->as_member);
 	lane->member = false;
@@ -329,6 +331,8 @@ static void set_up(struct vdb_lane *lane, const struct vdb_lane_config *config)
 	vdb__list_init(&lane->source.link);
 	vdb__list_init(&lane->batch.link);
 	lane->batch.fn = vdb__lane_batch_fn;
+	vdb__list_init(&lane->irq_hold.link);
+	lane->irq_hold.release = vdb__lane_irq_release;
 	vdb__list_init(&lane->as_member.link);
 	lane->as_member.leave = member_leave;
 	lane->as_user.changed = map_changed;
@@ -427,6 +431,8 @@ VDB_EXPORT int vdb_lane_stats(const struct vdb_lane *lane, struct vdb_lane_stats
 	        .broken = vdb__load(&own->broken),
 	        .inflight = vdb__load(&own->inflight),
 	        .moves = vdb__load(&own->moves),
+	        .poll_ns = vdb__load(&lane->source.poll_ns),
+	        .coalesced = vdb__load(&own->coalesced),
 	};
 
 	return vdb__stats_give(stats, &copy, sizeof(copy), "lane stats");

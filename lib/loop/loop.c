@@ -51,6 +51,10 @@ static int take_config(struct vdb_loop_config *own, const struct vdb_loop_config
 	if (own->quantum > MAX_QUANTUM)
 		return vdb__fail(EINVAL, "loop: quantum %llu is more than %llu",
 		                 (unsigned long long)own->quantum, MAX_QUANTUM);
+	if (own->poll_mode > VDB_POLL_NEVER)
+		return vdb__fail(EINVAL, "loop: poll_mode %u is none of VDB_POLL_*", own->poll_mode);
+	if (own->poll_cpu > 100)
+		return vdb__fail(EINVAL, "loop: poll_cpu %u; a CPU has 100 percent", own->poll_cpu);
 	return check_flags(own);
 }
 
@@ -223,7 +227,7 @@ VDB_EXPORT int vdb_loop_create(const struct vdb_loop_config *config, struct vdb_
 	loop->config = own;
 	loop->quantum = own.quantum;
 	loop->request_cost = own.request_cost;
-	loop->poll_ns = own.poll_ns;
+	vdb__poll_init(loop);
 	loop->wake_fd = loop->timers.fd = -1;
 	lists_init(loop);
 	pthread_mutex_init(&loop->arrivals_lock, NULL); /* default attributes: cannot fail */
@@ -250,6 +254,21 @@ uint32_t vdb__loop_request_cost(const struct vdb_loop *loop)
 	return loop->request_cost;
 }
 
+uint32_t vdb__loop_coalesce_ns(const struct vdb_loop *loop)
+{
+	return loop->config.coalesce_ns;
+}
+
+uint64_t vdb__loop_turn(const struct vdb_loop *loop)
+{
+	return loop->turn;
+}
+
+uint64_t vdb__loop_now(struct vdb_loop *loop)
+{
+	return vdb__poll_now(loop);
+}
+
 VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats)
 {
 	struct vdb_loop_stats own = {
@@ -265,6 +284,8 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .timers = vdb__load(&loop->stats.timers),
 	        .rearms = vdb__load(&loop->stats.rearms),
 	        .poll_hits = vdb__load(&loop->stats.poll_hits),
+	        .poll_misses = vdb__load(&loop->stats.poll_misses),
+	        .poll_time_ns = vdb__load(&loop->stats.poll_time_ns),
 	        .uring_flags = vdb__load(&loop->stats.uring_flags),
 	        .features = vdb__load(&loop->stats.features),
 	        .served = vdb__load(&loop->stats.served),

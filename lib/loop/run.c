@@ -156,6 +156,7 @@ VDB_EXPORT int vdb_loop_step(struct vdb_loop *loop)
 		return err;
 	err = loop->engine->ops->enter(loop->engine, false);
 	did = vdb__turn(loop);
+	vdb__holds_release(loop, true); /* who knows when the next one comes */
 	vdb__timers_program(loop);
 	if (!err)
 		err = loop->engine->ops->enter(loop->engine, false);

@@ -57,6 +57,7 @@ int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vd
 	}
 	source->loop = loop;
 	source->tenant = tenant;
+	source->since = 0;
 	source->state = VDB__HOT;
 	vdb__list_init(&source->link);
 	vdb__source_ready(source);
@@ -89,6 +90,7 @@ void vdb__source_rang(struct vdb__watch *watch)
 	struct vdb__source *source = watch->source;
 
 	vdb__count(&watch->loop->stats.bells, 1);
+	vdb__poll_rang(source);
 	source->ops->kicked(source);
 	vdb__source_ready(source);
 }
@@ -140,8 +142,10 @@ unsigned vdb__sources_gone(struct vdb_loop *loop)
 	return count;
 }
 
-static bool arm(struct vdb__source *source)
+bool vdb__source_arm(struct vdb__source *source)
 {
+	if (source->loop->polling.max_ns && !source->since)
+		source->since = vdb__poll_now(source->loop);
 	if (source->ops->arm(source)) {
 		vdb__source_ready(source);
 		return false;
@@ -165,7 +169,8 @@ bool vdb__sources_look(struct vdb_loop *loop, bool busy)
 			vdb__count(&loop->stats.poll_hits, 1);
 			vdb__source_ready(source);
 			found = true;
-		} else if (busy && ++source->looks >= COLD_AFTER && !arm(source)) {
+		} else if (busy && ++source->looks >= COLD_AFTER && vdb__poll_over(source) &&
+		           !vdb__source_arm(source)) {
 			found = true;
 		}
 	}
@@ -179,7 +184,7 @@ bool vdb__loop_arm(struct vdb_loop *loop)
 
 	for (; entry != &loop->hot; entry = next) {
 		next = entry->next;
-		idle &= arm(vdb__container(entry, struct vdb__source, link));
+		idle &= vdb__source_arm(vdb__container(entry, struct vdb__source, link));
 	}
 	return idle;
 }

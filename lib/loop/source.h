@@ -23,6 +23,9 @@ struct vdb__source_ops {
 	uint64_t (*serve)(struct vdb__source *source, uint64_t budget);
 	/* Asks for the doorbell and looks again: true = there is work, do not sleep. */
 	bool (*arm)(struct vdb__source *source);
+	/* Takes the wish for a doorbell back, since there will be looking; one may come all the same.
+	 * NULL: it cannot. */
+	void (*disarm)(struct vdb__source *source);
 	/* The doorbell rang (for counters). */
 	void (*kicked)(struct vdb__source *source);
 };
@@ -54,7 +57,11 @@ struct vdb__source {
 	struct vdb_tenant *tenant;
 	struct vdb__list link; /* in the tenant's ready list or the loop's hot list */
 	enum vdb__source_state state;
-	uint32_t looks;    /* found empty so often since it was last served */
+	bool owed;        /* the host has yet to answer requests of it: kept by its owner */
+	uint32_t looks;   /* found empty so often since it was last served */
+	uint32_t poll_ns; /* how long it is worth looking for requests, and for answers: poll.h */
+	uint32_t wait_ns;
+	uint64_t since;    /* ns, when it was last active; 0 = after the clock was last read */
 	uint64_t requests; /* served, ever: serve() adds, the loop passes the growth on to the tenant */
 	uint64_t bytes;
 	struct vdb__watch watch; /* of the kick fd */
@@ -69,6 +76,9 @@ int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vd
 
 /* Puts it on the ready list (a request slot became free, inline work is left, a post kicked it). */
 void vdb__source_ready(struct vdb__source *source);
+
+/* The host has answered requests of it, and that is about to be published. */
+void vdb__source_answered(struct vdb__source *source);
 
 /* Detaches. `gone` is called when the engine will not touch it any more (never from
  * within this call); only then may it be freed and kick_fd be closed. */
@@ -93,6 +103,19 @@ struct vdb__batch {
 	void (*fn)(struct vdb__batch *batch);
 };
 void vdb__loop_batch(struct vdb_loop *loop, struct vdb__batch *batch);
+
+/*
+ * Something that may wait a little, while the loop is awake: release() comes in the next turn or, if that is
+ * later, at `until` (ns of CLOCK_MONOTONIC), but before the loop sleeps. Held twice, the first time counts.
+ */
+struct vdb__hold {
+	struct vdb__list link;
+	uint64_t until;
+	void (*release)(struct vdb__hold *hold);
+};
+void vdb__loop_hold(struct vdb_loop *loop, struct vdb__hold *hold, uint64_t until);
+/* True if it was held, and is not any more. */
+bool vdb__loop_unhold(struct vdb__hold *hold);
 
 /* A post whose memory is the caller's: cannot fail. Any thread. Queueing it again before it has run
  * is an error of the caller's. */
@@ -122,6 +145,14 @@ void vdb__arrival_drop(struct vdb__arrival *arrival);
 /* Config in use. */
 uint64_t vdb__loop_quantum(const struct vdb_loop *loop);
 uint32_t vdb__loop_request_cost(const struct vdb_loop *loop);
+
+uint32_t vdb__loop_coalesce_ns(const struct vdb_loop *loop);
+
+/* Number of this turn. */
+uint64_t vdb__loop_turn(const struct vdb_loop *loop);
+
+/* Nanoseconds of CLOCK_MONOTONIC, read once a turn. */
+uint64_t vdb__loop_now(struct vdb_loop *loop);
 
 /* What must be gone before the loop may be destroyed (lanes): vdb_loop_destroy() asks
  * each member to leave and turns until none is left. */

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "loop/engine.h"
 #include "loop/files.h"
+#include "loop/poll.h"
 #include "loop/source.h"
 
 struct vdb__timers {
@@ -50,8 +51,10 @@ struct vdb_loop {
 	struct vdb__files files;
 	struct vdb__watch wake; /* of wake_fd */
 	int wake_fd;            /* eventfd, never read: posts and stop */
+	struct vdb__polling polling;
+	uint64_t turn; /* its number */
 	uint64_t quantum;
-	uint32_t request_cost, poll_ns;
+	uint32_t request_cost;
 	bool closing;
 	bool nested;  /* its owner sleeps elsewhere, on the engine's fd */
 	bool bound;   /* a thread has run it */
@@ -86,7 +89,7 @@ bool vdb__loop_idle(const struct vdb_loop *loop);
 /* Arms every hot source. False if one has work. */
 bool vdb__loop_arm(struct vdb_loop *loop);
 
-/* Before a sleep: polls, arms, looks again. True if nothing is due. */
+/* Before a sleep: looks, arms, looks again. True if nothing is due. */
 bool vdb__loop_settle(struct vdb_loop *loop);
 
 /* Something became due: outside a turn somebody may be about to sleep over it. */
@@ -115,6 +118,7 @@ void vdb__tenant_unref(struct vdb_tenant *tenant);
 /* source.c */
 void vdb__source_rang(struct vdb__watch *watch);
 void vdb__source_hot(struct vdb__source *source);
+bool vdb__source_arm(struct vdb__source *source); /* false: it has work after all */
 bool vdb__sources_look(struct vdb_loop *loop, bool busy);
 void vdb__sources_rescan(struct vdb_loop *loop);
 

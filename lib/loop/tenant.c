@@ -122,6 +122,7 @@ static void put_back(struct vdb__source *source, struct vdb__list *stuck, uint64
 	if (source->state != VDB__HOT)
 		return;
 	if (!source->ops->pending(source)) {
+		vdb__poll_start(source);
 		vdb__source_hot(source);
 		return;
 	}

@@ -34,6 +34,7 @@ unsigned vdb__loop_reap(struct vdb_loop *loop)
 	unsigned did;
 
 	vdb__thread_loop = loop;
+	loop->polling.now = 0;
 	did = loop->engine->ops->reap(loop->engine);
 	if (loop->rescan) {
 		loop->rescan = false;
@@ -52,11 +53,13 @@ unsigned vdb__turn(struct vdb_loop *loop)
 	unsigned did;
 
 	vdb__thread_loop = loop;
+	loop->turn++;
 	did = vdb__loop_reap(loop);
+	vdb__holds_release(loop, false);
 	run_batches(loop);
 	did += vdb__tenants_serve(loop);
 	run_batches(loop);
-	did += vdb__sources_look(loop, !vdb__list_empty(&loop->active) || (loop->poll_ns && did));
+	did += vdb__sources_look(loop, !vdb__list_empty(&loop->active) || (loop->polling.max_ns && did));
 	vdb__thread_loop = outer;
 	return did;
 }
@@ -68,33 +71,18 @@ bool vdb__loop_idle(const struct vdb_loop *loop)
 	       !vdb__load(&loop->stop);
 }
 
-/* Looks at hot sources and for completions in memory, until something is found. */
-static bool spin(struct vdb_loop *loop)
-{
-	uint64_t end = vdb__now() + loop->poll_ns;
-
-	do {
-		for (unsigned i = 0; i < 16; i++) {
-			if (vdb__sources_look(loop, false) || loop->engine->ops->ready(loop->engine) ||
-			    !vdb__loop_idle(loop))
-				return true;
-			vdb__cpu_relax();
-		}
-	} while (vdb__now() < end);
-	return false;
-}
-
 static bool may_sleep(struct vdb_loop *loop)
 {
 	if (!vdb__loop_idle(loop) || loop->engine->ops->ready(loop->engine))
 		return false;
-	if (loop->poll_ns && !vdb__list_empty(&loop->hot)) {
+	if (loop->polling.max_ns && !vdb__list_empty(&loop->hot)) {
 		/* What is queued would wait all the while. */
 		if (loop->engine->ops->queued(loop->engine))
 			return false;
-		if (!loop->engine->blind && spin(loop))
+		if (!loop->engine->blind && vdb__poll(loop))
 			return false;
 	}
+	vdb__holds_release(loop, true);
 	return vdb__loop_arm(loop) && vdb__loop_idle(loop);
 }
 

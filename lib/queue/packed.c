@@ -318,6 +318,7 @@ const struct vdb__virtq_layout vdb__virtq_packed = {
                         .complete = vdb__virtq_complete,
                         .publish = packed_publish,
                         .arm = packed_arm,
+                        .disarm = vdb__virtq_disarm,
                         .remap = vdb__virtq_remap,
                         .fail = vdb__virtq_break,
                         .destroy = vdb__virtq_destroy,
@@ -328,4 +329,5 @@ const struct vdb__virtq_layout vdb__virtq_packed = {
         .position = packed_position,
         .stage = packed_stage,
         .hush = packed_hush,
+        .disarm = packed_hush,
 };

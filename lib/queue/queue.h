@@ -68,6 +68,8 @@ struct vdb__queue_ops {
 	bool (*publish)(struct vdb_queue *q);
 	/* Asks for a doorbell, then looks again. True: work came in meanwhile, do not sleep. */
 	bool (*arm)(struct vdb_queue *q);
+	/* After arm(): no doorbell after all, since somebody looks. One may come all the same. */
+	void (*disarm)(struct vdb_queue *q);
 	/* The memory map changed under it: takes up the new one, in `view` too. */
 	void (*remap)(struct vdb_queue *q);
 	/* Stops for good until a reset: VDB_REASON_*. The driver is told at the next publish. */

@@ -164,6 +164,17 @@ static bool ring_arm(struct vdb_queue *q)
 	return pending;
 }
 
+/* An event that lies behind is passed by nobody. */
+static void ring_disarm(struct vdb_queue *q)
+{
+	struct vdb__ring *ring = vdb__ring(q);
+
+	if (q->state != VDB_RING_READY || !ring->shared)
+		return;
+	vdb__store(&ring->shared->sq_event.value, ring->sq_head - 1);
+	vdb__view_mark(&q->view, ring->gpa, sizeof(struct vdb_ring));
+}
+
 static void ring_fail(struct vdb_queue *q, uint32_t reason)
 {
 	vdb__ring_break(vdb__ring(q), reason);
@@ -184,6 +195,7 @@ static const struct vdb__queue_ops ring_ops = {
         .complete = ring_complete,
         .publish = ring_publish,
         .arm = ring_arm,
+        .disarm = ring_disarm,
         .remap = vdb__ring_remap,
         .fail = ring_fail,
         .destroy = ring_destroy,

@@ -263,6 +263,17 @@ static void split_hush(struct vdb__virtq *q)
 	mark_request(q);
 }
 
+/* An event that lies behind is passed by nobody. */
+static void split_disarm(struct vdb__virtq *q)
+{
+	if (vdb__virtq_has(q, VDB_VIRTQ_EVENT_IDX)) {
+		vdb__store(avail_event(q), (uint16_t)(q->split.taken - 1));
+		mark_request(q);
+	} else {
+		split_hush(q);
+	}
+}
+
 static bool split_arm(struct vdb_queue *base)
 {
 	struct vdb__virtq *q = vdb__virtq(base);
@@ -294,6 +305,7 @@ const struct vdb__virtq_layout vdb__virtq_split = {
                         .complete = vdb__virtq_complete,
                         .publish = split_publish,
                         .arm = split_arm,
+                        .disarm = vdb__virtq_disarm,
                         .remap = vdb__virtq_remap,
                         .fail = vdb__virtq_break,
                         .destroy = vdb__virtq_destroy,
@@ -304,4 +316,5 @@ const struct vdb__virtq_layout vdb__virtq_split = {
         .position = split_position,
         .stage = split_stage,
         .hush = split_hush,
+        .disarm = split_disarm,
 };

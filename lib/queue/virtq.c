@@ -49,6 +49,16 @@ bool vdb__virtq_ready(struct vdb_queue *base, uint32_t inflight)
 	return true;
 }
 
+void vdb__virtq_disarm(struct vdb_queue *base)
+{
+	struct vdb__virtq *q = vdb__virtq(base);
+
+	if (base->state != VDB_RING_READY || q->awake)
+		return;
+	q->layout->disarm(q);
+	q->awake = true;
+}
+
 void vdb__virtq_remap(struct vdb_queue *base)
 {
 	struct vdb__virtq *q = vdb__virtq(base);

@@ -29,8 +29,10 @@ struct vdb__virtq_layout {
 	uint32_t (*position)(const struct vdb__virtq *q);
 	/* Puts the use of a buffer where the guest will find it after publish(). */
 	void (*stage)(struct vdb__virtq *q, uint16_t id, uint32_t used_len);
-	/* Asks for no bells while we are awake. */
+	/* Asks for no bells while we are awake, where one that rang would be followed by others. */
 	void (*hush)(struct vdb__virtq *q);
+	/* Asks for no bell where the next one was asked for. */
+	void (*disarm)(struct vdb__virtq *q);
 };
 
 enum vdb__slot_state {
@@ -117,6 +119,7 @@ extern const struct vdb__virtq_layout vdb__virtq_packed;
 void vdb__virtq_attach(struct vdb_queue *base, const struct vdb__queue_identity *identity);
 bool vdb__virtq_ready(struct vdb_queue *base, uint32_t inflight);
 void vdb__virtq_complete(struct vdb_queue *base, uint64_t cookie, int64_t result, uint64_t written);
+void vdb__virtq_disarm(struct vdb_queue *base);
 void vdb__virtq_remap(struct vdb_queue *base);
 void vdb__virtq_break(struct vdb_queue *base, uint32_t reason);
 void vdb__virtq_destroy(struct vdb_queue *base);

@@ -78,7 +78,26 @@ mtype = { IDLE, HOT, READY }; /* enum vdb__source_state */
 	:: state[i] != HOT \
 	fi
 
-/* vdb__loop_arm() */
+/*
+ * vdb__source_answered(): a completion makes an idle ring hot, since its guest will soon ask for more, and the
+ * wish for its bell is taken back: lib/queue's disarm(). No fence: it will be armed again before any
+ * sleep. The bell may have rung, or ring, all the same.
+ */
+#define BEHIND(x) (((x) + 3) % 4)
+#define ANSWER(i) \
+	if \
+	:: true \
+	:: state[i] == IDLE -> \
+		STORE(LOOP, SQ_EVENT(i), BEHIND(head[i])); \
+		state[i] = AFTER_ANSWER \
+	fi
+#ifndef NO_HOT_AFTER_DISARM
+#define AFTER_ANSWER HOT
+#else
+#define AFTER_ANSWER IDLE
+#endif
+
+/* vdb__loop_arm(); or, ring by ring, vdb__poll() when it is not worth another look */
 #define SETTLE(i) \
 	if \
 	:: state[i] == HOT -> ARM(i) \
@@ -93,6 +112,9 @@ proctype loop()
 	do
 	:: /* vdb__turn() */
 		REAP(0); REAP(1);
+#ifdef ANSWERS
+		ANSWER(0);
+#endif
 		SERVE(0); SERVE(1);
 		LOOK(0); LOOK(1);
 		/* vdb__loop_settle(), of vdb_loop_run() or vdb_loop_prepare() */

@@ -142,7 +142,8 @@ START_TEST(polling_finds_work_without_a_bell)
 	struct fake fake = {.finds_at_look = 1000};
 
 	test_loop_end(loop);
-	config.poll_ns = 2000000000; /* far more than the looks need */
+	config.poll_ns = 2000000000;
+	config.poll_mode = VDB_POLL_ALWAYS; /* far more than the looks need */
 	ck_assert_int_eq(vdb_loop_create(&config, &loop), 0);
 	fake_add(loop, &fake, NULL, 1);
 	ck_assert_int_eq(vdb_loop_step(loop), 1);
@@ -184,6 +185,7 @@ START_TEST(polling_does_not_hold_back_what_is_queued)
 		config.pool_threads = 0; /* else a thread has it at once */
 	test_loop_end(loop);
 	config.poll_ns = 2000000000;
+	config.poll_mode = VDB_POLL_ALWAYS;
 	ck_assert_int_eq(vdb_loop_create(&config, &loop), 0);
 	/* It is in the page cache, so the read is done when it is begun. */
 	one_read = (struct vdb_io){.op = VDB_IO_READV,

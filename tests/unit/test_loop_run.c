@@ -377,6 +377,8 @@ START_TEST(bad_configs_are_refused)
 	        {{.flags = 1u << 31}, -EINVAL, "flags 0x80000000"},
 	        {{.sq_idle_ms = 1}, -EINVAL, "sq_idle_ms"},
 	        {{.sq_cpu = 1}, -EINVAL, "sq_cpu"},
+	        {{.poll_mode = 3}, -EINVAL, "poll_mode 3"},
+	        {{.poll_cpu = 101}, -EINVAL, "poll_cpu 101"},
 	};
 	struct vdb_loop *loop = NULL;
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When a lane interrupts its guest. While answers to more of its requests are on their way, at most
+ * once a turn; and if it interrupts often, not even that, as long as the loop is awake. What has
+ * been completed is published before, and at once: a guest that looks sees it.
+ */
+#include <unistd.h>
+
+#include "io/lane.h"
+#include "loop/poll.h"
+
+static void fire(struct vdb_lane *lane)
+{
+	uint32_t coalesce_ns = vdb__loop_coalesce_ns(lane->loop);
+	const uint64_t one = 1;
+	uint64_t now;
+	ssize_t n;
+
+	lane->irq_turn = vdb__loop_turn(lane->loop);
+	if (coalesce_ns) {
+		now = vdb__loop_now(lane->loop);
+		lane->irq_ns = vdb__poll_adapt(lane->irq_ns, now - lane->irq_at, coalesce_ns);
+		lane->irq_at = now;
+	}
+	vdb__count(&lane->stats.triggers, 1);
+	if (lane->trigger) {
+		lane->trigger(lane->trigger_arg);
+	} else if (lane->call_fd >= 0) {
+		/* EAGAIN: the counter is full, so the guest has been told. */
+		n = write(lane->call_fd, &one, sizeof(one));
+		(void)n;
+	}
+}
+
+void vdb__lane_irq_release(struct vdb__hold *hold)
+{
+	fire(vdb__container(hold, struct vdb_lane, irq_hold));
+}
+
+/* Not later than this. 0: not now, but in the next turn. */
+static bool may_wait(struct vdb_lane *lane, uint64_t *until)
+{
+	/* With nothing in flight there is nothing to wait for: at depth 1, none ever has. */
+	if (!lane->inflight || lane->phase != VDB__LANE_OPEN)
+		return false;
+	*until = 0;
+	if (lane->irq_turn == vdb__loop_turn(lane->loop))
+		return true;
+	*until = lane->irq_at + lane->irq_ns;
+	return lane->irq_ns && vdb__loop_now(lane->loop) < *until;
+}
+
+void vdb__lane_notify(struct vdb_lane *lane, bool wanted)
+{
+	bool held = vdb__loop_unhold(&lane->irq_hold);
+	uint64_t until;
+
+	if (held && wanted)
+		vdb__count(&lane->stats.coalesced, 1);
+	if (!wanted && !held)
+		return;
+	if (may_wait(lane, &until))
+		vdb__loop_hold(lane->loop, &lane->irq_hold, until);
+	else
+		fire(lane);
+}
