@@ -3,7 +3,8 @@
  * The same guest does the same requests in several VMMs: round trips at depth 1, requests a second at any. A
  * case is VMM-RING-WORK-DEPTH, and what follows:
  *
- *     VMM    vdb: the library; qemu: QEMU's microvm; preadv: one thread, as kvmtool does it
+ *     VMM    vdb: the library; qemu: QEMU's microvm; preadv: one thread, as kvmtool does it; host: a
+ *            thread on the host, no VM and so no RING, depth 1
  *     RING   split, packed: chains of three; split-table, packed-table: indirect tables;
  *            ring: the native ring (vdb)
  *     WORK   null: 4 KiB reads, and nothing behind them; or of the file: read, write (4 KiB at random),
@@ -22,8 +23,10 @@
 static const struct {
 	const char *name;
 	void (*run)(const struct bench_options *o, const struct disk_job *job, struct disk_result *result);
-} vmms[] = {
-        [DISK_VDB] = {"vdb", disk_vdb}, [DISK_QEMU] = {"qemu", disk_qemu}, [DISK_PREADV] = {"preadv", NULL}};
+} vmms[] = {[DISK_VDB] = {"vdb", disk_vdb},
+            [DISK_QEMU] = {"qemu", disk_qemu},
+            [DISK_PREADV] = {"preadv", disk_preadv},
+            [DISK_HOST] = {"host", disk_host}};
 
 static const struct {
 	const char *name;
@@ -36,7 +39,9 @@ static const struct {
              {"packed-table", DISK_PACKED | DISK_TABLE},
              {"packed-plain", DISK_PACKED | DISK_PLAIN},
              {"packed", DISK_PACKED},
-             {"ring", DISK_NATIVE}};
+             {"ring", DISK_NATIVE},
+             {"", 0}};
+#define RINGS (sizeof(rings) / sizeof(rings[0]) - 1) /* but for the last, the host's */
 
 static const struct {
 	const char *name, *op, *what;
@@ -60,31 +65,51 @@ static bool step_over(const char **at, const char *word)
 {
 	size_t len = strlen(word);
 
-	if (strncmp(*at, word, len) || ((*at)[len] && (*at)[len] != '-'))
+	if (strncmp(*at, word, len) != 0 || ((*at)[len] && (*at)[len] != '-'))
 		return false;
 	*at += len + ((*at)[len] == '-');
 	return true;
 }
 
-#define FIND(table, at, index)                                                       \
-	do {                                                                         \
-		for (index = 0; index < sizeof(table) / sizeof((table)[0]); index++) \
-			if (step_over(&(at), (table)[index].name))                   \
-				break;                                               \
-		if (index == sizeof(table) / sizeof((table)[0]))                     \
-			return false;                                                \
-	} while (0)
+/* Steps over the first fitting name of a table, whose rows begin with theirs. */
+static bool find(const char **at, const void *table, size_t row, size_t rows, size_t *index)
+{
+	for (*index = 0; *index < rows; ++*index) {
+		const char *const *name = (const void *)((const char *)table + *index * row);
+
+		if (step_over(at, *name))
+			return true;
+	}
+	return false;
+}
+
+static bool possible(const struct disk_job *job)
+{
+	if (job->depth < 1 || job->depth > BENCH_DEPTH)
+		return false;
+	switch (job->vmm) {
+	case DISK_QEMU:
+		return !(job->ring & DISK_NATIVE);
+	case DISK_PREADV:
+		return !(job->ring & (DISK_NATIVE | DISK_PACKED));
+	case DISK_HOST:
+		return job->path && job->depth == 1 && !job->count_calls && !job->asleep;
+	default:
+		return true;
+	}
+}
 
 static bool understand(const char *name, const struct bench_options *o, struct named *n)
 {
 	const char *at = name;
 	struct disk_job *job = &n->job;
-	size_t vmm, ring, work;
+	size_t vmm, ring = RINGS, work;
 	char *end;
 
-	FIND(vmms, at, vmm);
-	FIND(rings, at, ring);
-	FIND(works, at, work);
+	if (!find(&at, vmms, sizeof(vmms[0]), sizeof(vmms) / sizeof(vmms[0]), &vmm) ||
+	    (vmm != DISK_HOST && !find(&at, rings, sizeof(rings[0]), RINGS, &ring)) ||
+	    !find(&at, works, sizeof(works[0]), sizeof(works) / sizeof(works[0]), &work))
+		return false;
 	*job = (struct disk_job){
 	        .vmm = (uint32_t)vmm,
 	        .ring = rings[ring].flags,
@@ -101,11 +126,10 @@ static bool understand(const char *name, const struct bench_options *o, struct n
 	job->direct = step_over(&at, "direct");
 	job->asleep = step_over(&at, "asleep");
 	job->count_calls = step_over(&at, "calls");
-	snprintf(n->what, sizeof(n->what), "%s%s, depth %u: %s, %s%s", works[work].what,
-	         job->direct ? " with O_DIRECT" : "", job->depth, vmms[vmm].name, rings[ring].name,
-	         job->asleep ? ", loop asleep" : "");
-	return !*at && end[0] != end[-1] && job->depth >= 1 && job->depth <= BENCH_DEPTH && vmms[vmm].run &&
-	       (!(job->ring & DISK_NATIVE) || vmm == DISK_VDB);
+	snprintf(n->what, sizeof(n->what), "%s%s, depth %u: %s%s%s%s", works[work].what,
+	         job->direct ? " with O_DIRECT" : "", job->depth, vmms[vmm].name, ring < RINGS ? ", " : "",
+	         rings[ring].name, job->asleep ? ", loop asleep" : "");
+	return !*at && possible(job);
 }
 
 static void report(const struct bench_options *o, const char *name, const struct named *n,
@@ -129,7 +153,8 @@ static void usage(void)
 {
 	printf("usage: bench_disk [OPTION...] VMM-RING-WORK-DEPTH[-direct][-asleep][-calls]...\n");
 	bench_usage();
-	printf("VMM: vdb, qemu, preadv\nRING: split, split-table, packed, packed-table, ring\nWORK:");
+	printf("VMM: vdb, qemu, preadv, host (without RING)\nRING: split, split-table, packed, packed-table, "
+	       "ring\nWORK:");
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++)
 		printf(" %s (%s)%s", works[i].name, works[i].what,
 		       i + 1 < sizeof(works) / sizeof(works[0]) ? "," : "\n");

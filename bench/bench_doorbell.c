@@ -178,6 +178,61 @@ static void lane(const struct bench_options *o, const struct bench_case *c)
 	bench_vm_destroy(&vm);
 }
 
+/* ---- The hardware's own ---- */
+
+#define TRIPS 64u /* in a sample: a clock is read once for so many */
+
+struct lines {
+	uint64_t there __attribute__((aligned(128)));
+	uint64_t back __attribute__((aligned(128)));
+};
+
+struct echo {
+	struct lines lines;
+	int cpu;
+	uint64_t trips;
+};
+
+static void *send_back(void *arg)
+{
+	struct echo *echo = arg;
+
+	bench_pin(echo->cpu);
+	for (uint64_t i = 1; i <= echo->trips; i++) {
+		while (__atomic_load_n(&echo->lines.there, __ATOMIC_ACQUIRE) < i)
+			;
+		__atomic_store_n(&echo->lines.back, i, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* One word from core to core and another one back: half of it is what every notification takes at least. */
+static void line(const struct bench_options *o, const struct bench_case *c)
+{
+	struct echo echo = {.cpu = o->loop_cpu, .trips = o->count * TRIPS};
+	struct notes notes;
+	pthread_t thread;
+	uint64_t start = 0;
+
+	notes_init(&notes, NULL, o->count);
+	if (pthread_create(&thread, NULL, send_back, &echo))
+		bench_die(BENCH_FAILED, "no thread");
+	bench_pin(o->vcpu_cpu);
+	for (uint64_t i = 1; i <= echo.trips; i++) {
+		if (i % TRIPS == 1)
+			start = bench_tsc();
+		__atomic_store_n(&echo.lines.there, i, __ATOMIC_RELEASE);
+		while (__atomic_load_n(&echo.lines.back, __ATOMIC_ACQUIRE) < i)
+			;
+		if (i % TRIPS == 0)
+			notes.ticks[notes.count++] = (bench_tsc() - start) / TRIPS / 2;
+	}
+	bench_unpin();
+	pthread_join(thread, NULL);
+	bench_percentiles(o, c, "", notes.ticks, notes.count, c->what);
+	free(notes.ticks);
+}
+
 /* ---- What a ring costs the guest ---- */
 
 static void cost(const struct bench_options *o, const struct bench_case *c)
@@ -199,6 +254,7 @@ static void cost(const struct bench_options *o, const struct bench_case *c)
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
+	        {.name = "line", .run = line, .what = "a cache line from core to core, one way"},
 	        {.name = "raw-asleep",
 	         .run = raw,
 	         .what = "doorbell to a thread in read() of the bare ioeventfd"},

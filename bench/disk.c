@@ -30,8 +30,8 @@ void disk_cmdline(const struct bench_options *o, const struct disk_job *job, con
 	         job->ring & DISK_PLAIN ? "plain" : "event", job->ring & DISK_PACKED ? " packed" : "",
 	         job->ring & DISK_TABLE ? " table" : "", job->sequential ? " sequential" : "",
 	         o->check && job->path ? " check" : "", job->op, job->block,
-	         (unsigned long long)(job->bytes / job->block), job->depth, (unsigned long long)(run / 5),
-	         (unsigned long long)run, where);
+	         (unsigned long long)(job->bytes / job->block), job->depth,
+	         (unsigned long long)(run / DISK_WARM_UP), (unsigned long long)run, where);
 }
 
 /* The number behind " name=". */

@@ -8,7 +8,7 @@
 
 #include "bench.h"
 
-enum { DISK_VDB, DISK_QEMU, DISK_PREADV };
+enum { DISK_VDB, DISK_QEMU, DISK_PREADV, DISK_HOST };
 
 #define DISK_PACKED (1u << 0) /* rings */
 #define DISK_TABLE (1u << 1)  /* indirect tables, as drivers do it that have them */
@@ -42,12 +42,14 @@ struct disk_result {
 void disk_vdb(const struct bench_options *o, const struct disk_job *job, struct disk_result *result);
 void disk_qemu(const struct bench_options *o, const struct disk_job *job, struct disk_result *result);
 void disk_preadv(const struct bench_options *o, const struct disk_job *job, struct disk_result *result);
+void disk_host(const struct bench_options *o, const struct disk_job *job, struct disk_result *result);
 
 /* ---- What they share ---- */
 
 #define DISK_RAM (64u << 20)
 #define DISK_CMDLINE 512
 #define DISK_TEXT 512
+#define DISK_WARM_UP 5u /* part of the time that it is measured for */
 /* How long a loop, and QEMU's iothread, looks before it sleeps: QEMU's own default. */
 #define DISK_POLL_NS 32768u
 
@@ -67,5 +69,8 @@ uint64_t disk_patience(const struct bench_options *o);
 /* The file is as large as the job wants it, each piece begins with its number, and it is in the page cache,
  * or with O_DIRECT out of it. */
 void disk_ready(const struct disk_job *job);
+
+/* Opens it as the job wants it, for reading and writing. */
+int disk_open(const struct disk_job *job);
 
 #endif

@@ -66,3 +66,14 @@ void disk_ready(const struct disk_job *job)
 		read_through(fd, job->bytes);
 	close(fd);
 }
+
+int disk_open(const struct disk_job *job)
+{
+	int fd = open(job->path, O_RDWR | O_CLOEXEC | (job->direct ? O_DIRECT : 0));
+
+	if (fd < 0 && errno == EINVAL && job->direct)
+		bench_die(BENCH_SKIPPED, "%s: no O_DIRECT; name a -f FILE on a disk", job->path);
+	if (fd < 0)
+		bench_die(BENCH_FAILED, "%s: %s", job->path, strerror(errno));
+	return fd;
+}

@@ -18,16 +18,11 @@ static void describe_disk(const struct disk_job *job, char *text, size_t room)
 
 void disk_qemu(const struct bench_options *o, const struct disk_job *job, struct disk_result *result)
 {
+	static const char device[] = "virtio-blk-device,drive=disk,iothread=loop,num-queues=1,queue-size=256,"
+	                             "packed=on,event_idx=on,indirect_desc=on,write-cache=on";
 	char cmdline[DISK_CMDLINE], disk[512], thread[64], text[DISK_TEXT];
 	const char *const options[] = {
-	        "-object",
-	        thread,
-	        "-blockdev",
-	        disk,
-	        "-device",
-	        "virtio-blk-device,drive=disk,iothread=loop,num-queues=1,queue-size=256,packed=on,"
-	        "event_idx=on,indirect_desc=on,write-cache=on",
-	        NULL,
+	        "-object", thread, "-blockdev", disk, "-device", device, NULL,
 	};
 	struct calls calls = {.fd = -1};
 	struct qemu q;

@@ -14,12 +14,13 @@ static void make_memory(struct vmm *m)
 {
 	struct vdb_region_config ram = {.size = sizeof(ram), .len = DISK_RAM, .backing = VDB_MEM_HOST};
 
-	m->ram = mmap(NULL, DISK_RAM + HUGE, PROT_READ | PROT_WRITE,
+	m->map = mmap(NULL, DISK_RAM + HUGE, PROT_READ | PROT_WRITE,
 	              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m->ram == MAP_FAILED)
+	if (m->map == MAP_FAILED)
 		bench_die(BENCH_FAILED, "no memory");
-	ram.host = (void *)(((uintptr_t)m->ram + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
-	(void)madvise(ram.host, DISK_RAM, MADV_HUGEPAGE);
+	m->base = (uint8_t *)(((uintptr_t)m->map + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+	ram.host = m->base;
+	(void)madvise(m->base, DISK_RAM, MADV_HUGEPAGE);
 	bench_must(vdb_mem_create(&m->mem));
 	bench_must(vdb_mem_add(m->mem, &ram));
 }
@@ -107,5 +108,5 @@ void vmm_destroy(struct vmm *m)
 	vdb_gate_unref(m->ended);
 	vdb_kvm_close(m->kvm);
 	bench_must(vdb_mem_destroy(m->mem));
-	munmap(m->ram, DISK_RAM + HUGE);
+	munmap(m->map, DISK_RAM + HUGE);
 }

@@ -14,7 +14,8 @@ struct vmm {
 	struct vdb_vm *vm;
 	struct vdb_vcpu *vcpu;
 	struct vdb_gate *ended;
-	uint8_t *ram;
+	uint8_t *map;         /* with the memory in it */
+	uint8_t *base;        /* gpa 0, DISK_RAM bytes */
 	char text[DISK_TEXT]; /* what the guest said */
 	uint32_t text_len;
 	char event[160];
