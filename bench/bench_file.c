@@ -87,8 +87,9 @@ static void report(const struct bench_options *o, const struct bench_case *c, st
 	double seconds = bench_ticks_to_ns((double)vm->box->ran) / 1e9;
 
 	bench_row(o, c, "rate", (double)vm->box->completed / seconds, "1/s", c->what);
-	bench_row(o, c, "calls", (double)vm->loop_stats.enters / (double)vm->box->all, "",
-	          "  io_uring_enter calls, per request");
+	bench_row(o, c, "calls",
+	          (double)(vm->loop_stats.enters + vm->loop_stats.nowaits) / (double)vm->box->all, "",
+	          "  system calls for I/O and to wait, per request");
 	if (c->depth == 1)
 		bench_percentiles(o, c, "trip", vm->samples, vm->box->sampled,
 		                  "  round trip, seen by the guest");
@@ -109,35 +110,27 @@ static void reads(const struct bench_options *o, const struct bench_case *c)
 	bench_vm_destroy(&vm);
 }
 
+#define CACHED(n)                                                                                      \
+	{.name = "cached-" #n, .run = reads, .depth = n, .what = "reads of a cached file, depth " #n}, \
+	{                                                                                              \
+		.name = "poll-cached-" #n, .run = reads, .depth = n, .polling = true,                  \
+		.what = "cached, polling loop, depth " #n                                              \
+	}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
-	        {.name = "cached-1", .run = reads, .depth = 1, .what = "reads of a cached file, depth 1"},
-	        {.name = "cached-32", .run = reads, .depth = 32, .what = "reads of a cached file, depth 32"},
-	        {.name = "cached-128",
-	         .run = reads,
-	         .depth = 128,
-	         .what = "reads of a cached file, depth 128"},
+	        CACHED(1),
+	        CACHED(2),
+	        CACHED(4),
+	        CACHED(8),
+	        CACHED(32),
+	        CACHED(128),
 	        {.name = "direct-32",
 	         .run = reads,
 	         .depth = 32,
 	         .kind = DIRECT,
 	         .what = "reads with O_DIRECT, depth 32"},
-	        {.name = "poll-cached-1",
-	         .run = reads,
-	         .depth = 1,
-	         .polling = true,
-	         .what = "cached, polling loop, depth 1"},
-	        {.name = "poll-cached-32",
-	         .run = reads,
-	         .depth = 32,
-	         .polling = true,
-	         .what = "cached, polling loop, depth 32"},
-	        {.name = "poll-cached-128",
-	         .run = reads,
-	         .depth = 128,
-	         .polling = true,
-	         .what = "cached, polling loop, depth 128"},
 	        {.name = "poll-direct-32",
 	         .run = reads,
 	         .depth = 32,

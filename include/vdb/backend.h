@@ -26,8 +26,10 @@ struct vdb_backend;
  * Read-only but for io and scratch, which are the backend's while it has the request.
  */
 struct vdb_req {
-	uint8_t op; /* VDB_OP_* */
-	uint8_t reserved[3];
+	uint8_t op;   /* VDB_OP_* */
+	uint8_t more; /* to start(): the next of its queue is there, and most likely started at once; a hint
+	               */
+	uint8_t reserved[2];
 	uint32_t niov;
 	uint64_t offset;
 	uint64_t len;

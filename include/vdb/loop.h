@@ -187,6 +187,8 @@ struct vdb_loop_stats {
 	uint64_t poll_time_ns; /* spent looking with nothing else to do; looks of less than a microsecond or
 	                          so are not counted */
 	uint64_t fixed_files;  /* of ios: on a file that needed no look-up */
+	uint64_t nowaits;     /* reads that were tried where they were, without waiting: a system call each */
+	uint64_t nowait_hits; /* of these, those that the page cache had something for */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);
 

@@ -106,6 +106,7 @@ VDB_EXPORT int vdb_backend_file(const struct vdb_file_config *config, struct vdb
 		return vdb__fail(ENOMEM, "file backend: no memory");
 	file->fd = -1;
 	file->flags = own.flags;
+	file->no_nowait = (own.flags & VDB_FILE_DIRECT) != 0;
 	pthread_mutex_init(&file->sync.lock, NULL);
 	rc = vdb__file_open(file, &own);
 	if (!rc)

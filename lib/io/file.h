@@ -31,6 +31,10 @@ struct vdb__file {
 	bool locked;
 	uint32_t no_zero_range; /* learnt: not offered by this file system; any thread */
 	uint32_t no_punch;
+	uint32_t no_nowait; /* learnt likewise, or O_DIRECT */
+	/* READs that go the long way before the page cache is tried again, and how many it was after the last
+	 * try that failed. Any thread: a count that is lost does no harm. */
+	uint32_t nowait_rest, nowait_pause;
 	struct vdb__file_sync sync;
 };
 
@@ -46,6 +50,11 @@ int vdb__file_check_size(const struct vdb__file *file, uint64_t size, const char
 /* ---- file_rw.c ---- */
 
 int vdb__file_rw(struct vdb__file *file, struct vdb_req *req);
+
+/* ---- file_now.c ---- */
+
+/* Reads what the page cache has, if that is worth trying: bytes from the beginning; 0: go the long way. */
+uint64_t vdb__file_now(struct vdb__file *file, struct vdb_req *req);
 
 /* ---- file_bounce.c: by way of a buffer of ours ---- */
 

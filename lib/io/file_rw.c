@@ -70,7 +70,12 @@ static void rw_done(struct vdb_io *io, int64_t result)
 
 int vdb__file_rw(struct vdb__file *file, struct vdb_req *req)
 {
-	*rw_of(req) = (struct rw){.file = file};
+	uint64_t done = vdb__file_now(file, req);
+
+	if (done == req->len)
+		return VDB_REQ_DONE;
+	*rw_of(req) = (struct rw){.file = file, .done = done};
+	vdb__cursor_skip(&rw_of(req)->at, req->iov, done);
 	req->io = (struct vdb_io){
 	        .op = req->op == VDB_OP_READ ? VDB_IO_READV : VDB_IO_WRITEV,
 	        .fd = file->fd,

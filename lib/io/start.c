@@ -18,6 +18,7 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 	struct vdb__request *r = vdb__lane_take_request(lane);
 
 	r->pub.op = elem->op;
+	r->pub.more = elem->more;
 	r->pub.niov = 0;
 	r->pub.offset = has_range(elem->op) ? elem->offset : 0;
 	r->pub.len = has_range(elem->op) ? elem->len : 0;

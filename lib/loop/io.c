@@ -20,6 +20,26 @@ VDB_EXPORT void vdb_io_submit(struct vdb_loop *loop, struct vdb_io *io)
 	vdb__loop_nudge(loop);
 }
 
+bool vdb__io_batches(const struct vdb_loop *loop)
+{
+	return loop->engine->ops->kind == VDB_ENGINE_URING;
+}
+
+bool vdb__io_shares(const struct vdb_loop *loop)
+{
+	return vdb__io_batches(loop) && loop->engine->ops->queued(loop->engine);
+}
+
+int64_t vdb__io_now(struct vdb_loop *loop, int fd, const struct iovec *iov, uint32_t niov, uint64_t offset)
+{
+	ssize_t n = preadv2(fd, iov, (int)niov, (off_t)offset, RWF_NOWAIT);
+
+	vdb__count(&loop->stats.nowaits, 1);
+	if (n > 0)
+		vdb__count(&loop->stats.nowait_hits, 1);
+	return n < 0 ? -errno : n;
+}
+
 VDB_EXPORT void vdb_io_cancel(struct vdb_loop *loop, struct vdb_io *io)
 {
 	if (!(vdb__io_own(io)->state & VDB__IO_DONE))

@@ -280,6 +280,8 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .events = vdb__load(&loop->stats.events),
 	        .bells = vdb__load(&loop->stats.bells),
 	        .ios = vdb__load(&loop->stats.ios),
+	        .nowaits = vdb__load(&loop->stats.nowaits),
+	        .nowait_hits = vdb__load(&loop->stats.nowait_hits),
 	        .posts = vdb__load(&loop->stats.posts),
 	        .timers = vdb__load(&loop->stats.timers),
 	        .rearms = vdb__load(&loop->stats.rearms),

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include <vdb/loop.h>
 
 #include "base/list.h"
@@ -141,6 +142,15 @@ struct vdb_loop *vdb__arrival_take(struct vdb__arrival *arrival);
 void vdb__arrival_done(struct vdb_loop *loop);
 /* Does not come. Harmless if nobody was expected. */
 void vdb__arrival_drop(struct vdb__arrival *arrival);
+
+/* What is submitted now goes to the kernel together with other: it costs no system call of its own. */
+bool vdb__io_shares(const struct vdb_loop *loop);
+/* Host I/O goes to the kernel in batches, not one by one. */
+bool vdb__io_batches(const struct vdb_loop *loop);
+
+/* Reads what can be read without waiting: bytes, or -errno; -EAGAIN: nothing, -EOPNOTSUPP: never of this
+ * file. */
+int64_t vdb__io_now(struct vdb_loop *loop, int fd, const struct iovec *iov, uint32_t niov, uint64_t offset);
 
 /* Config in use. */
 uint64_t vdb__loop_quantum(const struct vdb_loop *loop);

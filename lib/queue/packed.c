@@ -180,6 +180,7 @@ static bool packed_pop(struct vdb_queue *base, struct vdb__elem *elem, struct vd
 	q->slots[id].descs = (uint16_t)n;
 	p->avail = move(q, p->avail, n);
 	p->taken += n;
+	elem->more = is_available(vdb__load(&p->desc[p->avail.at].flags), p->avail.wrap);
 	return true;
 }
 

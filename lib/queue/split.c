@@ -178,7 +178,10 @@ static bool split_pop(struct vdb_queue *base, struct vdb__elem *elem, struct vdb
 		return false;
 	}
 	s->taken++;
-	return vdb__virtq_take(q, head, &chain, elem);
+	if (!vdb__virtq_take(q, head, &chain, elem))
+		return false;
+	elem->more = s->taken != s->seen;
+	return true;
 }
 
 /* ---- To the guest ---- */

@@ -232,7 +232,7 @@ START_TEST(an_embedders_table_is_checked)
 	info.ops = 1;
 	ck_assert_int_eq(vdb_backend_create(&ops, NULL, &info, &backend), -EINVAL);
 	info.ops = 2;
-	info.flags = 2;
+	info.flags = 4;
 	ck_assert_int_eq(vdb_backend_create(&ops, NULL, &info, &backend), -EINVAL);
 	info.flags = 0;
 	info.block_size = 768;
