@@ -6,19 +6,23 @@
  * with a guest that does the same.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "bare.h"
 #include "crowd_vm.h"
+#include "process.h"
 
 #define ENTRIES 32u
 #define CAPACITY (1u << 30)
 #define AT_ONCE 8u
 #define OLD_US 100000u
 #define MAX_ROUNDS 200u
+#define PROCESS_RAM (64u << 20)
 
 enum phase { MEMORY, VM, BELLS, VCPU, IRQ, REGISTERS, LANE, BORN, DONE, CREATED, GONE, PHASES };
 
@@ -58,14 +62,16 @@ static int compare(const void *a, const void *b)
 static void tell(const struct bench_options *o, const struct bench_case *c, struct times *t, enum phase from,
                  const char *of)
 {
+	uint64_t median;
 	char text[160];
 
 	for (enum phase p = from; p < PHASES; p++) {
 		qsort(t->ns[p], t->rounds, sizeof(uint64_t), compare);
-		if (!t->ns[p][t->rounds - 1])
+		median = t->ns[p][t->rounds / 2];
+		if (!median)
 			continue;
 		snprintf(text, sizeof(text), "%s%s", phases[p].what, of);
-		bench_row(o, c, phases[p].name, (double)t->ns[p][t->rounds / 2], "ns", text);
+		bench_row(o, c, phases[p].name, (double)median, "ns", text);
 	}
 }
 
@@ -308,12 +314,100 @@ static void bare(const struct bench_options *o, const struct bench_case *c)
 	tell(o, c, &t, BORN, ", by bare ioctls");
 }
 
+/* ---- Whole processes ---- */
+
+#define CMDLINE "event op=read block=4096 blocks=1024 depth=1 warm=1 run=1"
+
+static const char *beside_us(const char *name)
+{
+	static char path[2][PATH_MAX + 64];
+	static unsigned which;
+	char *to = path[which++ % 2], *slash;
+	ssize_t len = readlink("/proc/self/exe", to, PATH_MAX);
+
+	if (len <= 0)
+		bench_die(BENCH_FAILED, "where is this program?");
+	to[len] = 0;
+	slash = strrchr(to, '/');
+	snprintf(slash + 1, 64, "%s", name);
+	return to;
+}
+
+static void process(const struct bench_options *o, const struct bench_case *c, const char *const *argv)
+{
+	uint64_t first[MAX_ROUNDS], resident[MAX_ROUNDS];
+	uint32_t n = o->quick ? 1 : 10;
+	struct process_life life = {0};
+
+	for (uint32_t i = 0; i < n; i++) {
+		process_run((char *const *)(uintptr_t)argv, PROCESS_RAM, &life);
+		first[i] = life.first_ns;
+		resident[i] = life.resident;
+	}
+	qsort(first, n, sizeof(*first), compare);
+	qsort(resident, n, sizeof(*resident), compare);
+	n /= 2;
+	bench_row(o, c, "first-request", (double)first[n], "ns", c->what);
+	bench_row(o, c, "resident", (double)resident[n] / 1024, "KiB",
+	          "  its memory then, without guest RAM");
+	bench_row(o, c, "guest-ram", (double)life.guest / 1024, "KiB", "  guest RAM in memory then");
+}
+
+static void process_vdb(const struct bench_options *o, const struct bench_case *c)
+{
+	const char *const argv[] = {beside_us("life_vmm"), CMDLINE " virtio_mmio.device=4K@0xfeb00000:5",
+	                            NULL};
+
+	process(o, c, argv);
+}
+
+static void process_qemu(const struct bench_options *o, const struct bench_case *c)
+{
+	const char *const argv[] = {"qemu-system-x86_64",
+	                            "-M",
+	                            "microvm,accel=kvm,pit=off,pic=off,rtc=off,isa-serial=off",
+	                            "-cpu",
+	                            "host",
+	                            "-m",
+	                            "64",
+	                            "-nodefaults",
+	                            "-no-user-config",
+	                            "-display",
+	                            "none",
+	                            "-no-reboot",
+	                            "-global",
+	                            "virtio-mmio.force-legacy=false",
+	                            "-chardev",
+	                            "stdio,id=text,signal=off",
+	                            "-device",
+	                            "isa-debugcon,iobase=0xe9,chardev=text",
+	                            "-object",
+	                            "iothread,id=loop",
+	                            "-blockdev",
+	                            "driver=null-co,node-name=disk,size=67108864,read-zeroes=off",
+	                            "-device",
+	                            "virtio-blk-device,drive=disk,iothread=loop",
+	                            "-kernel",
+	                            beside_us("bench_disk_guest.elf"),
+	                            "-append",
+	                            CMDLINE,
+	                            NULL};
+
+	process(o, c, argv);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
 	        {.name = "vm", .run = life, .what = "a VM with one lane, from nothing to gone"},
 	        {.name = "old", .run = old, .kind = 16, .what = "the end of a VM that has lived for a while"},
 	        {.name = "bare", .run = bare, .what = "the same by ioctls alone"},
+	        {.name = "process",
+	         .run = process_vdb,
+	         .what = "from fork to the first request: a VMM of ours"},
+	        {.name = "qemu",
+	         .run = process_qemu,
+	         .what = "from fork to the first request: QEMU's microvm"},
 	        {.name = "burst", .run = bursts, .what = "8 VMs, closed by who destroys them"},
 	        {.name = "burst-workers", .run = bursts, .kind = 1, .what = "8 VMs, closed by a worker each"},
 	};

@@ -214,9 +214,10 @@ static void empty_dormitory(struct dormitory *d)
 static double busy(const struct bench_options *o, struct vdb_loop *loop, const struct crowd_plan *like,
                    uint32_t depth)
 {
-	struct bed bed = {.plan = *like};
 	double result;
+	struct bed bed;
 
+	bed.plan = *like;
 	bed.plan.loop = loop;
 	bed.plan.name = "busy";
 	bed.plan.lanes = 1;
@@ -317,25 +318,69 @@ static void idle(const struct bench_options *o, const struct bench_case *c)
 	vdb_kvm_close(plan.kvm);
 }
 
-#define ACTIVE(n, d, poll, prefix)                                                        \
-	{                                                                                 \
-		.name = prefix #n, .run = active, .kind = n, .depth = d, .polling = poll, \
-		.what = "requests of " #n " lanes, " #d " under way on each"              \
-	}
-
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
-	        ACTIVE(1, 4, true, "lanes-"),
-	        ACTIVE(8, 4, true, "lanes-"),
-	        ACTIVE(64, 4, true, "lanes-"),
-	        ACTIVE(256, 4, true, "lanes-"),
-	        ACTIVE(1024, 4, true, "lanes-"),
-	        ACTIVE(1, 32, true, "deep-"),
-	        ACTIVE(8, 32, true, "deep-"),
-	        ACTIVE(64, 32, true, "deep-"),
-	        ACTIVE(256, 32, true, "deep-"),
-	        ACTIVE(1024, 32, true, "deep-"),
+	        {.name = "lanes-1",
+	         .run = active,
+	         .kind = 1,
+	         .depth = 4,
+	         .polling = true,
+	         .what = "requests of 1 lane, 4 under way on each"},
+	        {.name = "lanes-8",
+	         .run = active,
+	         .kind = 8,
+	         .depth = 4,
+	         .polling = true,
+	         .what = "requests of 8 lanes, 4 under way on each"},
+	        {.name = "lanes-64",
+	         .run = active,
+	         .kind = 64,
+	         .depth = 4,
+	         .polling = true,
+	         .what = "requests of 64 lanes, 4 under way on each"},
+	        {.name = "lanes-256",
+	         .run = active,
+	         .kind = 256,
+	         .depth = 4,
+	         .polling = true,
+	         .what = "requests of 256 lanes, 4 under way on each"},
+	        {.name = "lanes-1024",
+	         .run = active,
+	         .kind = 1024,
+	         .depth = 4,
+	         .polling = true,
+	         .what = "requests of 1024 lanes, 4 under way on each"},
+	        {.name = "deep-1",
+	         .run = active,
+	         .kind = 1,
+	         .depth = 32,
+	         .polling = true,
+	         .what = "requests of 1 lane, 32 under way on each"},
+	        {.name = "deep-8",
+	         .run = active,
+	         .kind = 8,
+	         .depth = 32,
+	         .polling = true,
+	         .what = "requests of 8 lanes, 32 under way on each"},
+	        {.name = "deep-64",
+	         .run = active,
+	         .kind = 64,
+	         .depth = 32,
+	         .polling = true,
+	         .what = "requests of 64 lanes, 32 under way on each"},
+	        {.name = "deep-256",
+	         .run = active,
+	         .kind = 256,
+	         .depth = 32,
+	         .polling = true,
+	         .what = "requests of 256 lanes, 32 under way on each"},
+	        {.name = "deep-1024",
+	         .run = active,
+	         .kind = 1024,
+	         .depth = 32,
+	         .polling = true,
+	         .what = "requests of 1024 lanes, 32 under way on each"},
 	        {.name = "quiet", .run = quiet, .kind = 4096, .what = "round trip of a quiet ring, alone"},
 	        {.name = "quiet-4k",
 	         .run = quiet,

@@ -68,7 +68,7 @@ static uint64_t cpu_of(const char *task, const char *name)
 	file = fopen(path, "re");
 	if (!file)
 		return 0;
-	if (!fgets(text, sizeof(text), file) || strncmp(text, name, strlen(name)))
+	if (!fgets(text, sizeof(text), file) || strncmp(text, name, strlen(name)) != 0)
 		text[0] = 0;
 	fclose(file);
 	snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", task);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "guest/port_abi.h"
 
@@ -31,6 +32,8 @@ static void said(void *ctx, struct vdb_bus_access *access)
 
 	if (m->text_len + 1 < sizeof(m->text))
 		m->text[m->text_len++] = (char)access->data[0];
+	if (m->echo && write(m->echo, access->data, 1) != 1)
+		bench_die(BENCH_FAILED, "nobody listens");
 }
 
 static void ended(void *ctx, struct vdb_bus_access *access)

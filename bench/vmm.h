@@ -18,6 +18,7 @@ struct vmm {
 	uint8_t *base;        /* gpa 0, DISK_RAM bytes */
 	char text[DISK_TEXT]; /* what the guest said */
 	uint32_t text_len;
+	int echo; /* a file that it goes to as well, at once; 0 = none */
 	char event[160];
 };
 
