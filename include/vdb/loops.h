@@ -49,8 +49,9 @@ VDB_MUST_CHECK int vdb_loops_start(struct vdb_loops *loops);
  * a loop's thread (-EDEADLK). */
 VDB_MUST_CHECK int vdb_loops_join(struct vdb_loops *loops);
 
-/* As vdb_loop_destroy() of each: lanes that are left are detached. -EBUSY: not joined; nothing has happened
- * then. NULL is fine. */
+/* As vdb_loop_destroy() of each, the last one first: lanes that are left are detached. -EBUSY: not
+ * joined; nothing has happened then. Where one cannot be destroyed (-EPERM, -ENOMEM, ...) those before it
+ * are still there: call again. NULL is fine. */
 VDB_MUST_CHECK int vdb_loops_destroy(struct vdb_loops *loops);
 
 /* Any thread. get: NULL if there is no such loop. index: -ENOENT if it is none of the group's. */

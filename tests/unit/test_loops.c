@@ -247,7 +247,10 @@ static int whole_life(void *arg)
 	err = vdb_loops_start(made);
 	if (!err)
 		fail_check(!vdb_loops_join(made));
-	fail_check(!vdb_loops_destroy(made));
+	/* Another thread ran them: destroying takes an io_uring of our own. What did not end is there still.
+	 */
+	if (vdb_loops_destroy(made))
+		fail_check(!vdb_loops_destroy(made));
 	return err;
 }
 
