@@ -9,7 +9,8 @@
  * requests, see vdb/virtq.h.
  *
  * Threads: what the guest does to registers comes on vCPU threads, one at a
- * time per device; queues run on the loop; a reset waits for both.
+ * time per device; each queue runs on one loop, several queues may run on several; a reset waits for
+ * all of them.
  */
 #ifndef VDB_VIRTIO_H
 #define VDB_VIRTIO_H
@@ -17,6 +18,7 @@
 #include <vdb/backend.h>
 #include <vdb/lane.h>
 #include <vdb/loop.h>
+#include <vdb/loops.h>
 #include <vdb/mem.h>
 
 #ifdef __cplusplus
@@ -63,8 +65,8 @@ struct vdb_virtio_config {
 	uint32_t size;
 	uint32_t flags;            /* VDB_VIRTIO_* */
 	struct vdb_mem *mem;       /* the guest's */
-	struct vdb_loop *loop;     /* serves the queues */
-	struct vdb_tenant *tenant; /* outlives the device; NULL: one of its own for each queue */
+	struct vdb_loop *loop;     /* serves the queues; NULL: see loops */
+	struct vdb_tenant *tenant; /* of loop; NULL: one of its own for each queue */
 	uint64_t features;         /* offered besides the ring's: bits 0..23 and 50..63 are the device's */
 	uint32_t queues;           /* 1..64 */
 	uint32_t queue_size;       /* largest that the driver may choose, 2^n; 0 = 256, at most 32768 */
@@ -75,13 +77,21 @@ struct vdb_virtio_config {
 	 * Destroying the transport waits for it. NULL: the guest is told all the same. */
 	void (*broken)(void *arg, uint32_t queue, uint32_t reason);
 	void *broken_arg;
+	/* Instead of loop: each queue is placed on one of these by the group's policy, when the device is
+	 * made; they outlive it. PINNED: queue 0 on loop first_loop, the next one on the next, and round
+	 * again. */
+	struct vdb_loops *loops;
+	struct vdb_tenant *const *tenants; /* one of each of them, in their order; NULL: as above */
+	uint32_t first_loop;               /* 0 if loop is given */
+	uint32_t reserved;                 /* 0 */
 };
 
 /* ops is copied; ctx is the device's until ops->destroy. -EINVAL, -E2BIG, -ENOMEM. Any thread. */
 VDB_MUST_CHECK int vdb_virtio_create(const struct vdb_virtio_ops *ops, void *ctx,
                                      const struct vdb_virtio_config *config, struct vdb_virtio **out);
 
-/* Frees device and ctx, then done(arg) (may be NULL), here or on the loop's thread. Its transport must
+/* Frees device and ctx, then done(arg) (may be NULL), here or on the thread of a loop: of that whose queue
+ * was the last to stop. Its transport must
  * have been destroyed before, and by that its queues. NULL is fine. Any thread. */
 void vdb_virtio_destroy(struct vdb_virtio *device, vdb_done_fn done, void *arg);
 
@@ -106,13 +116,27 @@ VDB_MUST_CHECK int vdb_virtio_query(struct vdb_virtio *device, struct vdb_virtio
 VDB_MUST_CHECK int vdb_virtio_queue_stats(struct vdb_virtio *device, uint32_t queue,
                                           struct vdb_lane_stats *stats);
 
+/* Which loop serves the queue, or will, when it runs. -ENOENT. Any thread. */
+VDB_MUST_CHECK int vdb_virtio_queue_loop(struct vdb_virtio *device, uint32_t queue, struct vdb_loop **out);
+
+/*
+ * Another loop serves the queue from now on, through all resets to come. One that runs is moved as by
+ * vdb_lane_move(), and done(arg, status) as there, but that a queue which stops on the way has arrived: 0.
+ * One that does not run has moved at once: done() comes before this returns. tenant: of `loop`, and the
+ * device holds a reference; NULL: one of its own. -ENOENT, -EINVAL; -EBUSY: it is moving; -EOPNOTSUPP: its
+ * backend is VDB_BACKEND_FIXED; -ENOMEM. Any thread. Among config.loops what is placed is counted anew.
+ */
+VDB_MUST_CHECK int vdb_virtio_queue_move(struct vdb_virtio *device, uint32_t queue, struct vdb_loop *loop,
+                                         struct vdb_tenant *tenant, void (*done)(void *arg, int status),
+                                         void *arg);
+
 /*
  * The device's whole state but the transport's: status, features, queue registers, ring positions,
  * and what ops->save adds. Stop it first: vdb_virtio_quiesce() takes no more requests, waits for
- * those in flight, then done(arg) on the loop's thread or here; vdb_virtio_resume() goes on. Kicks
- * meanwhile are not lost. What the guest does to registers meanwhile is done, but no queue runs.
- * save: -EBUSY unless quiesced; *len as in ops->save, -ENOSPC if too small. restore: into a fresh device
- * of the same config, which is quiesced then: give it its transport and resume it. Fields are checked
+ * those in flight, then done(arg) here or on the thread of the loop whose queue was last; vdb_virtio_resume()
+ * goes on. Kicks meanwhile are not lost. What the guest does to registers meanwhile is done, but no queue
+ * runs. save: -EBUSY unless quiesced; *len as in ops->save, -ENOSPC if too small. restore: into a fresh
+ * device of the same config, which is quiesced then: give it its transport and resume it. Fields are checked
  * as if the guest had written them: -EINVAL changes nothing. -EALREADY: quiesced; resume: -EINVAL when
  * not quiesced, or without the transport that a driven device needs; -EBUSY before `done`. Control thread.
  */

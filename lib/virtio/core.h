@@ -22,13 +22,25 @@
 #define VDB__BIT(feature) (1ull << (feature))
 #define VDB__FEATURE_RING_RESET 40 /* linux/virtio_config.h of older systems lacks it */
 
+/* Under way: where it came from. place.c. */
+struct vdb__vqueue_move {
+	bool under_way;
+	struct vdb_loop *loop;
+	struct vdb_tenant *tenant; /* as in the queue */
+	void (*done)(void *arg, int status);
+	void *arg;
+};
+
 struct vdb__vqueue {
 	struct vdb_virtio *device;
 	uint32_t index;
 	/* Registers: the driver's until enabled. */
 	uint16_t size;
 	bool enabled;
-	uint64_t addr[3]; /* enum vdb__queue_area */
+	uint64_t addr[3];          /* enum vdb__queue_area */
+	struct vdb_loop *loop;     /* serves it, in this life or the next */
+	struct vdb_tenant *tenant; /* there, referenced; NULL: one of its own */
+	struct vdb__vqueue_move move;
 	/* Life. */
 	struct vdb_lane *lane;    /* NULL: does not run */
 	struct vdb_gate *stopped; /* opens when the lane has ended; as long as there is a lane */
@@ -122,6 +134,14 @@ void vdb__vqueue_clear(struct vdb__vqueue *q);
 int vdb__vqueue_make(struct vdb__vqueue *q, uint32_t *left_at, struct vdb_queue **out);
 /* True if what the driver set up can be. */
 bool vdb__vqueue_fits(struct vdb__vqueue *q);
+
+/* ---- place.c ---- */
+
+/* 0, or -EINVAL: loops and tenants do not fit together. */
+int vdb__virtio_check_place(const char *name, const struct vdb_virtio_config *config);
+/* By the config. */
+void vdb__vqueue_place(struct vdb__vqueue *q);
+void vdb__vqueue_displace(struct vdb__vqueue *q);
 
 /* ---- run.c (locked) ---- */
 

@@ -22,15 +22,15 @@ static int check_parts(const struct vdb_virtio_ops *ops, const struct vdb_virtio
 {
 	if (!ops->backend || !ops->device_id)
 		return vdb__fail(EINVAL, "virtio: ops without backend or device_id");
-	if (!config->mem || !config->loop)
-		return vdb__fail(EINVAL, "virtio '%s': mem and loop must be given", ops->name);
+	if (!config->mem)
+		return vdb__fail(EINVAL, "virtio '%s': mem must be given", ops->name);
 	if (config->flags & ~ALL_FLAGS)
 		return vdb__fail(EINVAL, "virtio '%s': flags %#x are not known", ops->name,
 		                 config->flags & ~ALL_FLAGS);
 	if (config->features & RING_BITS)
 		return vdb__fail(EINVAL, "virtio '%s': features %#llx are the ring's; see VDB_VIRTIO_*",
 		                 ops->name, (unsigned long long)(config->features & RING_BITS));
-	return 0;
+	return vdb__virtio_check_place(ops->name, config);
 }
 
 static int check_sizes(const struct vdb_virtio_ops *ops, const struct vdb_virtio_config *config)
@@ -61,11 +61,14 @@ static void set_up(struct vdb_virtio *device)
 		device->queues[i].device = device;
 		device->queues[i].index = i;
 		vdb__vqueue_clear(&device->queues[i]);
+		vdb__vqueue_place(&device->queues[i]);
 	}
 }
 
 static void drop(struct vdb_virtio *device)
 {
+	for (uint32_t i = 0; i < device->config.queues; i++)
+		vdb__vqueue_displace(&device->queues[i]);
 	vdb_gate_unref(device->reset_done);
 	pthread_cond_destroy(&device->told);
 	pthread_mutex_destroy(&device->lock);

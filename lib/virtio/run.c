@@ -46,13 +46,13 @@ static int make_lane(struct vdb__vqueue *q, struct vdb_queue *queue)
 	        .kick_fd = device->transport->kick_fd(device->transport_arg, q->index),
 	        .trigger = interrupt,
 	        .trigger_arg = q,
-	        .tenant = device->config.tenant,
+	        .tenant = q->tenant,
 	        .broken = broken,
 	        .broken_arg = q,
 	};
 	struct vdb_backend *backend = device->ops.backend(device->ctx, q->index);
 
-	return vdb_lane_create(device->config.loop, queue, backend, &config, &q->lane);
+	return vdb_lane_create(q->loop, queue, backend, &config, &q->lane);
 }
 
 static int start(struct vdb__vqueue *q)

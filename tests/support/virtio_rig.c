@@ -150,7 +150,7 @@ static void make_device(struct virtio_rig *rig, const struct vdb_virtio_config *
 		config = *given;
 	config.size = sizeof(config);
 	config.mem = rig->ram.mem;
-	config.loop = rig->loop;
+	config.loop = config.loops ? NULL : rig->loop;
 	config.features |= VRIG_BIT(VRIG_FEATURE) | VRIG_BIT(VRIG_REFUSED);
 	config.queues = config.queues ? config.queues : VRIG_QUEUES;
 	config.config_len = VRIG_CONFIG;
