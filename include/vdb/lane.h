@@ -8,6 +8,7 @@
 #define VDB_LANE_H
 
 #include <vdb/backend.h>
+#include <vdb/limit.h>
 #include <vdb/loop.h>
 #include <vdb/ring.h>
 
@@ -32,6 +33,8 @@ struct vdb_lane_config {
 	 * Loop's thread. NULL: the guest is told all the same. */
 	void (*broken)(void *arg, uint32_t reason);
 	void *broken_arg;
+	/* Of its own, or shared with others; its tenant's applies besides. Holds a reference. NULL: none. */
+	struct vdb_limit *limit;
 };
 
 /*
@@ -61,7 +64,8 @@ void vdb_lane_destroy(struct vdb_lane *lane, vdb_done_fn done, void *arg);
  * with. Counters go on.
  *
  * tenant: the lane's on the new loop, which it must be of. NULL: if the lane has a tenant of its own
- * that one moves along, with its counters; if it shares one, it gets one of its own.
+ * that one moves along, with its counters; if it shares one, it gets one of its own, with the same
+ * limit. The lane's own limit moves along.
  *
  * Returns 0, and done(arg, status) (may be NULL) comes once, from the loop that has the lane then:
  *   0            it is served by `loop` (also if it was before)

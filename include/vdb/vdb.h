@@ -24,6 +24,7 @@
 #include <vdb/irq.h>
 #include <vdb/kvm.h>
 #include <vdb/lane.h>
+#include <vdb/limit.h>
 #include <vdb/line.h>
 #include <vdb/loop.h>
 #include <vdb/loops.h>

@@ -17,6 +17,7 @@
 
 #include <vdb/backend.h>
 #include <vdb/lane.h>
+#include <vdb/limit.h>
 #include <vdb/loop.h>
 #include <vdb/loops.h>
 #include <vdb/mem.h>
@@ -84,6 +85,8 @@ struct vdb_virtio_config {
 	struct vdb_tenant *const *tenants; /* one of each of them, in their order; NULL: as above */
 	uint32_t first_loop;               /* 0 if loop is given */
 	uint32_t reserved;                 /* 0 */
+	/* Of all its queues together; the tenant's applies besides. Holds a reference. NULL: none. */
+	struct vdb_limit *limit;
 };
 
 /* ops is copied; ctx is the device's until ops->destroy. -EINVAL, -E2BIG, -ENOMEM. Any thread. */

@@ -180,7 +180,8 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	struct vdb__elem elem;
 	uint64_t bytes;
 
-	if (!vdb__lane_has_room(lane) || !lane->queue->ops->pop(lane->queue, &elem, lane->segs))
+	if (!vdb__lane_has_room(lane) || !vdb__source_may(&lane->source) ||
+	    !lane->queue->ops->pop(lane->queue, &elem, lane->segs))
 		return false;
 	bytes = vdb__request_start(lane, &elem, lane->segs);
 	lane->source.requests++;
@@ -193,7 +194,7 @@ static bool work_inline(struct vdb_lane *lane, uint64_t budget, uint64_t *spent)
 {
 	uint64_t left = budget - *spent, bytes;
 
-	if (vdb__list_empty(&lane->inlined))
+	if (vdb__list_empty(&lane->inlined) || (vdb__lane_serves(lane) && !vdb__source_may(&lane->source)))
 		return false;
 	bytes = vdb__request_slice(lane, left < SLICE ? left : SLICE);
 	lane->source.bytes += bytes;
@@ -232,6 +233,7 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 	lane->visiting = false;
 	count_taken(lane, source->requests - before);
 	lane->source.owed = lane->inflight;
+	lane->source.ending = !vdb__lane_serves(lane);
 	vdb__lane_publish(lane);
 	if (vdb__lane_drains(lane))
 		vdb__loop_batch(lane->loop, &lane->batch);

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/export.h"
 #include "io/lane.h"
+#include "loop/limit.h"
 
 #define DEFAULT_INFLIGHT 128u
 #define MAX_INFLIGHT 65536u
@@ -36,8 +37,10 @@ static void let_go(struct vdb_lane *lane)
 	vdb__lane_pool_drop(lane);
 	vdb_backend_destroy(lane->backend);
 	vdb_tenant_destroy(lane->tenant);
+	vdb__limit_unref(lane->source.limit);
 	lane->backend = NULL;
 	lane->tenant = NULL;
+	lane->source.limit = NULL;
 	close_fd(&lane->kick_fd);
 	close_fd(&lane->call_fd);
 }
@@ -129,6 +132,7 @@ static void start_closing(struct vdb_lane *lane)
 	if (lane->phase != VDB__LANE_OPEN && lane->phase != VDB__LANE_MOVING)
 		return;
 	lane->phase = VDB__LANE_CLOSING;
+	vdb__source_ending(&lane->source);
 	vdb__lane_cancel(lane);
 	vdb__loop_batch(lane->loop, &lane->batch);
 }
@@ -328,6 +332,7 @@ static void set_up(struct vdb_lane *lane, const struct vdb_lane_config *config)
 {
 	lane->source.ops = &vdb__lane_source_ops;
 	lane->source.loop = lane->loop;
+	lane->source.limit = vdb__limit_ref(config->limit);
 	vdb__list_init(&lane->source.link);
 	vdb__list_init(&lane->batch.link);
 	lane->batch.fn = vdb__lane_batch_fn;

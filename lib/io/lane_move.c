@@ -42,6 +42,7 @@ void vdb__lane_depart(struct vdb_lane *lane)
 		lane->journey = VDB__LANE_MOVES;
 		lane->failed = 0;
 		lane->phase = VDB__LANE_MOVING;
+		vdb__source_ending(&lane->source);
 		vdb__lane_cancel(lane);
 		vdb__loop_batch(lane->loop, &lane->batch);
 	}
@@ -130,6 +131,8 @@ static int ended(void)
 /* All that could fail on the way. */
 static int take_other(struct vdb_lane *lane, struct vdb_loop *loop, struct vdb_tenant *tenant)
 {
+	int rc;
+
 	lane->own_other = !tenant;
 	if (tenant) {
 		vdb__tenant_ref(tenant);
@@ -137,7 +140,12 @@ static int take_other(struct vdb_lane *lane, struct vdb_loop *loop, struct vdb_t
 		return 0;
 	}
 	lane->other = NULL;
-	return lane->own_tenant ? 0 : vdb_tenant_create(loop, &lane->other);
+	if (lane->own_tenant)
+		return 0;
+	rc = vdb_tenant_create(loop, &lane->other);
+	if (!rc)
+		vdb__tenant_inherit(lane->other, lane->tenant);
+	return rc;
 }
 
 static int set_off(struct vdb_lane *lane, struct vdb_loop *loop, struct vdb_tenant *tenant)

@@ -243,5 +243,5 @@ VDB_EXPORT void vdb_req_charge(struct vdb_req *req, uint64_t bytes)
 {
 	struct vdb__request *r = (struct vdb__request *)req;
 
-	vdb__tenant_charge(r->lane->tenant, bytes, bytes, 0);
+	vdb__source_charge(&r->lane->source, bytes);
 }

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 
 #include "base/error.h"
-#include "loop/state.h"
+#include "loop/throttle.h"
 
 /* Found empty so often while others kept the loop busy, a source is left to its doorbell:
  * what a turn costs follows the rings in use. */
@@ -49,16 +49,20 @@ int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vd
 	if (!tenant)
 		return vdb__fail(ENOMEM, "source: no memory for a tenant");
 	watch_init(loop, source, kick_fd);
-	err = watch_start(loop, &source->watch);
+	source->loop = loop;
+	source->tenant = tenant;
+	err = vdb__throttle_add(source);
+	if (!err)
+		err = watch_start(loop, &source->watch);
 	if (err) {
+		vdb__throttle_remove(source);
 		watch_fini(&source->watch);
 		vdb__tenant_unref(tenant);
 		return err;
 	}
-	source->loop = loop;
-	source->tenant = tenant;
 	source->since = 0;
 	source->state = VDB__HOT;
+	source->ending = false;
 	vdb__list_init(&source->link);
 	vdb__source_ready(source);
 	return 0;
@@ -76,6 +80,13 @@ void vdb__source_ready(struct vdb__source *source)
 	if (vdb__list_empty(&tenant->link))
 		vdb__list_append(&source->loop->active, &tenant->link);
 	vdb__loop_nudge(source->loop);
+}
+
+void vdb__source_ending(struct vdb__source *source)
+{
+	source->ending = true;
+	if (source->state == VDB__HELD)
+		vdb__source_ready(source);
 }
 
 void vdb__source_hot(struct vdb__source *source)
@@ -101,6 +112,7 @@ void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__sou
 	struct vdb__watch *watch = &source->watch;
 
 	source->state = VDB__GONE;
+	vdb__throttle_remove(source);
 	vdb__list_remove(&source->link);
 	if (vdb__list_empty(&source->tenant->ready))
 		vdb__list_remove(&source->tenant->link);

@@ -15,12 +15,14 @@
 #include "base/list.h"
 
 struct vdb__source;
+struct vdb__throttle;
 
 struct vdb__source_ops {
 	/* Work that serve() could do now? A load or two, no side effect. */
 	bool (*pending)(struct vdb__source *source);
 	/* Serves up to `budget` (bytes + request_cost each; may overdraw by one request or
-	 * one quantum-sized step). Returns the cost; adds to source->requests and ->bytes. */
+	 * one quantum-sized step), no further than vdb__source_may(). Returns the cost; adds to
+	 * source->requests and ->bytes. */
 	uint64_t (*serve)(struct vdb__source *source, uint64_t budget);
 	/* Asks for the doorbell and looks again: true = there is work, do not sleep. */
 	bool (*arm)(struct vdb__source *source);
@@ -49,6 +51,7 @@ enum vdb__source_state {
 	VDB__IDLE,  /* armed: only a kick brings it back */
 	VDB__HOT,   /* drained but not armed: looked at every turn */
 	VDB__READY, /* on its tenant's list, will be served */
+	VDB__HELD,  /* has work, but its limit has nothing: on no list, a timer brings it back */
 	VDB__GONE,  /* removed */
 };
 
@@ -65,12 +68,23 @@ struct vdb__source {
 	uint64_t since;    /* ns, when it was last active; 0 = after the clock was last read */
 	uint64_t requests; /* served, ever: serve() adds, the loop passes the growth on to the tenant */
 	uint64_t bytes;
+	struct vdb_limit *limit;        /* its own, which outlives it; NULL = none. Set before it is added */
+	struct vdb__throttle *throttle; /* NULL: nothing limits it */
+	uint64_t stop_requests;         /* limits: what `requests` and `bytes` may become in this visit */
+	uint64_t stop_bytes;
+	bool ending;             /* what is left is got rid of, not served: no limit holds it back */
 	struct vdb__watch watch; /* of the kick fd */
 };
 
+/* In serve(): the limits let it begin one more. */
+static inline bool vdb__source_may(const struct vdb__source *source)
+{
+	return source->requests < source->stop_requests && source->bytes < source->stop_bytes;
+}
+
 /* Attaches: kick_fd (-1 = none) is watched, the source is served in this turn once.
  * tenant NULL: one of its own. The caller zeroes the struct and sets ops; one that was removed, and is
- * gone, can be added again, to any loop. -EBADF, -ENOMEM (only for a tenant), or what the engine
+ * gone, can be added again, to any loop. -EBADF, -ENOMEM (for a tenant or a limit), or what the engine
  * says of the fd. */
 int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant,
                     int kick_fd);
@@ -91,11 +105,20 @@ void vdb__tenant_ref(struct vdb_tenant *tenant);
 /* Which loop it belongs to. */
 const struct vdb_loop *vdb__tenant_loop(const struct vdb_tenant *tenant);
 
+/* The limit of `from` is also that of `to`, which is new. */
+void vdb__tenant_inherit(struct vdb_tenant *to, const struct vdb_tenant *from);
+
 /* Goes to another loop, with its counters: none of its sources is attached. */
 void vdb__tenant_move(struct vdb_tenant *tenant, struct vdb_loop *loop);
 
-/* Charges service that was not given in serve(): a continued transfer. */
+/* Charges service that was not given in serve(). */
 void vdb__tenant_charge(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests);
+
+/* The same of a source: a continued transfer. */
+void vdb__source_charge(struct vdb__source *source, uint64_t bytes);
+
+/* It ends: limits do not hold it back any more. */
+void vdb__source_ending(struct vdb__source *source);
 
 /* Once-per-batch work: `fn` is called after the CQEs of this turn have been reaped, and
  * again after serving, if queued meanwhile. Queueing twice is one call. */

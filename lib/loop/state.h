@@ -34,6 +34,7 @@ struct vdb_tenant {
 	struct vdb__list ready; /* sources */
 	int64_t deficit;        /* what it may still be served; negative is debt */
 	uint64_t bytes, requests, turns;
+	struct vdb_limit *limit; /* of all its sources; holds a reference */
 };
 
 struct vdb_loop {
@@ -134,5 +135,6 @@ int vdb__timers_init(struct vdb_loop *loop);
 void vdb__timers_fini(struct vdb_loop *loop);
 void vdb__timers_program(struct vdb_loop *loop);
 uint64_t vdb__now(void);
+void vdb__timer_arm_at(struct vdb_timer *timer, uint64_t deadline); /* ns of CLOCK_MONOTONIC, not 0 */
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/export.h"
-#include "loop/state.h"
+#include "loop/throttle.h"
 
 /* A tenant with several rings goes round them in shares of its turn. */
 #define SHARES 8u
@@ -47,8 +47,24 @@ void vdb__tenant_ref(struct vdb_tenant *tenant)
 /* Sources hold references: without one it is on no list, and any thread may free it. */
 void vdb__tenant_unref(struct vdb_tenant *tenant)
 {
-	if (vdb__ref_put(&tenant->refs))
-		free(tenant);
+	if (!vdb__ref_put(&tenant->refs))
+		return;
+	vdb__limit_unref(tenant->limit);
+	free(tenant);
+}
+
+VDB_EXPORT int vdb_tenant_limit(struct vdb_tenant *tenant, struct vdb_limit *limit)
+{
+	struct vdb_limit *before = tenant->limit;
+
+	/* Lanes have references. */
+	if (vdb__load(&tenant->refs) != 1)
+		return vdb__fail(EBUSY,
+		                 "tenant: has lanes already; give it its limit before, and change that "
+		                 "by vdb_limit_set()");
+	tenant->limit = vdb__limit_ref(limit);
+	vdb__limit_unref(before);
+	return 0;
 }
 
 const struct vdb_loop *vdb__tenant_loop(const struct vdb_tenant *tenant)
@@ -73,6 +89,11 @@ VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tena
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_tenant_stats");
 }
 
+void vdb__tenant_inherit(struct vdb_tenant *to, const struct vdb_tenant *from)
+{
+	to->limit = vdb__limit_ref(from->limit);
+}
+
 static void account(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests)
 {
 	tenant->deficit -= (int64_t)cost;
@@ -86,12 +107,26 @@ void vdb__tenant_charge(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes
 	account(tenant, cost, bytes, requests);
 }
 
+void vdb__source_charge(struct vdb__source *source, uint64_t bytes)
+{
+	account(source->tenant, bytes, bytes, 0);
+	if (source->throttle)
+		vdb__throttle_charge(source->throttle, bytes);
+}
+
 static uint64_t serve_source(struct vdb_tenant *tenant, struct vdb__source *source, uint64_t budget)
 {
 	uint64_t bytes = source->bytes, requests = source->requests;
-	uint64_t cost = source->ops->serve(source, budget);
+	uint64_t cost;
 
-	account(tenant, cost, source->bytes - bytes, source->requests - requests);
+	if (source->throttle)
+		vdb__throttle_open(source->throttle, budget);
+	cost = source->ops->serve(source, budget);
+	bytes = source->bytes - bytes;
+	requests = source->requests - requests;
+	account(tenant, cost, bytes, requests);
+	if (source->throttle)
+		vdb__throttle_close(source->throttle, requests, bytes);
 	return cost;
 }
 
@@ -122,10 +157,14 @@ static void put_back(struct vdb__source *source, struct vdb__list *stuck, uint64
 	if (source->state != VDB__HOT)
 		return;
 	if (!source->ops->pending(source)) {
+		if (source->throttle)
+			vdb__throttle_rest(source->throttle);
 		vdb__poll_start(source);
 		vdb__source_hot(source);
 		return;
 	}
+	if (source->throttle && !source->ending && vdb__throttle_hold(source->throttle))
+		return;
 	source->state = VDB__READY;
 	vdb__list_append(cost ? &source->tenant->ready : stuck, &source->link);
 }

@@ -118,18 +118,24 @@ VDB_EXPORT int vdb_timer_create(struct vdb_loop *loop, void (*fn)(void *arg), vo
 	return 0;
 }
 
-VDB_EXPORT void vdb_timer_arm(struct vdb_timer *timer, uint64_t ns)
+void vdb__timer_arm_at(struct vdb_timer *timer, uint64_t deadline)
 {
 	struct vdb_loop *loop = timer->loop;
-	uint64_t now = vdb__now();
 
 	vdb_timer_disarm(timer);
 	if (!loop)
 		return;
-	timer->deadline = ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
+	timer->deadline = deadline;
 	timer->seq = ++loop->timers.seq;
 	sift_up(&loop->timers, loop->timers.armed++, timer);
 	vdb__loop_nudge(loop);
+}
+
+VDB_EXPORT void vdb_timer_arm(struct vdb_timer *timer, uint64_t ns)
+{
+	uint64_t now = vdb__now();
+
+	vdb__timer_arm_at(timer, ns > UINT64_MAX - now ? UINT64_MAX : now + ns);
 }
 
 VDB_EXPORT void vdb_timer_disarm(struct vdb_timer *timer)

@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/export.h"
+#include "loop/limit.h"
 #include "virtio/core.h"
 
 #define MAX_SEGMENTS 1024u
@@ -70,6 +71,7 @@ static void drop(struct vdb_virtio *device)
 	for (uint32_t i = 0; i < device->config.queues; i++)
 		vdb__vqueue_displace(&device->queues[i]);
 	vdb_gate_unref(device->reset_done);
+	vdb__limit_unref(device->config.limit);
 	pthread_cond_destroy(&device->told);
 	pthread_mutex_destroy(&device->lock);
 	free(device->shown);
@@ -120,6 +122,7 @@ int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__frami
 	device->ctx = ctx;
 	device->framing = framing;
 	device->config = own_config;
+	vdb__limit_ref(own_config.limit);
 	set_up(device);
 	*out = device;
 	return 0;

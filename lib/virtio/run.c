@@ -49,6 +49,7 @@ static int make_lane(struct vdb__vqueue *q, struct vdb_queue *queue)
 	        .tenant = q->tenant,
 	        .broken = broken,
 	        .broken_arg = q,
+	        .limit = device->config.limit,
 	};
 	struct vdb_backend *backend = device->ops.backend(device->ctx, q->index);
 

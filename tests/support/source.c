@@ -28,7 +28,8 @@ static uint64_t serve(struct vdb__source *source, uint64_t budget)
 	uint64_t taken = 0; /* no more than the ring holds; it is full again afterwards */
 
 	fake->serves++;
-	while (cost < budget && vdb__load_acquire(&fake->work) && (!fake->refill || taken++ < fake->refill)) {
+	while (cost < budget && vdb__source_may(source) && vdb__load_acquire(&fake->work) &&
+	       (!fake->refill || taken++ < fake->refill)) {
 		if (!fake->refill)
 			(void)__atomic_fetch_sub(&fake->work, 1, __ATOMIC_ACQ_REL);
 		fake->served++;
