@@ -81,10 +81,10 @@ static void waited(struct vdb__permit *p, uint64_t now)
 	(void)vdb__fetch_add(&p->limit->waiting, UINT32_MAX);
 }
 
-/* When all that it has reserved has come. */
-static uint64_t when(const struct vdb__permit *p)
+/* When all that it has reserved has come, if that is after `last`. */
+static uint64_t when(const struct vdb__permit *p, uint64_t last)
 {
-	uint64_t last = 0, at;
+	uint64_t at;
 
 	for (unsigned unit = 0; unit < VDB__UNITS; unit++) {
 		at = p->portion[unit] ? vdb__limit_when(p->limit, unit, p->position[unit]) : 0;
@@ -173,34 +173,23 @@ void vdb__throttle_charge(struct vdb__throttle *t, uint64_t bytes)
 
 /* ---- Waiting ---- */
 
-static void sleep_long_enough(struct vdb__throttle *t)
-{
-	uint64_t last = 0, at;
-
-	for (unsigned i = 0; i < t->count; i++) {
-		at = when(&t->permits[i]);
-		last = at > last ? at : last;
-	}
-	if (last > vdb__now())
-		vdb__timer_arm_at(t->timer, last);
-	else
-		vdb__source_ready(t->source);
-}
-
 /* What is reserved stays so, come or not: another limit may be what it waits for. */
 bool vdb__throttle_hold(struct vdb__throttle *t)
 {
-	uint64_t now = vdb__now();
-	bool waits = false;
+	struct vdb__source *source = t->source;
+	uint64_t now = vdb__now(), last = now;
 
 	for (unsigned i = 0; i < t->count; i++) {
 		reserve(&t->permits[i], now);
-		waits |= when(&t->permits[i]) > now;
+		last = when(&t->permits[i], last);
 	}
-	if (!waits)
+	if (last == now)
 		return false;
-	t->source->state = VDB__HELD;
-	sleep_long_enough(t);
+	source->state = VDB__HELD;
+	vdb__timer_arm_at(t->timer, last);
+	/* It was looked at because a bell rang: more of them would say nothing new. */
+	if (source->ops->disarm)
+		source->ops->disarm(source);
 	return true;
 }
 
@@ -233,6 +222,18 @@ static void unref(struct vdb__throttle *t)
 		free(t);
 }
 
+static void wait_anew(struct vdb__throttle *t)
+{
+	uint64_t now = vdb__now(), last = now;
+
+	for (unsigned i = 0; i < t->count; i++)
+		last = when(&t->permits[i], last);
+	if (last > now)
+		vdb__timer_arm_at(t->timer, last);
+	else
+		vdb__source_ready(t->source);
+}
+
 /* The positions it waits for are reached sooner now, or later, or have been. */
 static void look_again(struct vdb__post *post, int status)
 {
@@ -242,7 +243,7 @@ static void look_again(struct vdb__post *post, int status)
 	/* Acquire: what was changed before the next one tells us is in force. */
 	(void)vdb__exchange(&t->told, 0u);
 	if (t->source && t->source->state == VDB__HELD)
-		sleep_long_enough(t);
+		wait_anew(t);
 	unref(t);
 }
 

@@ -117,6 +117,28 @@ START_TEST(destroyed_while_held)
 }
 END_TEST
 
+/* One that was asked to ring, and rings, is told not to while it waits: with event indices and without. */
+START_TEST(nobody_is_asked_to_ring)
+{
+	struct vdb_limit_config config = {.size = sizeof(config), .bytes_per_s = 1, .bytes_burst = 1};
+	uint64_t bells;
+
+	virtio_rig_up(&rig, _i ? VRIG_BIT(VIRTIO_RING_F_EVENT_IDX) : 0, 1);
+	ck_assert_int_eq(vdb_limit_set(limit, &config), 0);
+	virtio_rig_echo(&rig, 0); /* 16 bytes: to be waited for */
+	for (bells = rig.driver[0].bells; rig.driver[0].bells == bells; usleep(1000))
+		virtio_rig_send(&rig, 0, 1);
+	while (stats().waiting < 1)
+		usleep(200);
+	bells = rig.driver[0].bells;
+	for (uint64_t i = 0; i < 4; i++)
+		virtio_rig_send(&rig, 0, 2);
+	ck_assert_uint_eq(rig.driver[0].bells, bells);
+	vdb__virtio_detach(rig.device);
+	virtio_rig_attach(&rig);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("limit_virtio");
@@ -126,5 +148,6 @@ int main(void)
 	tcase_add_test(tc, quiesced_while_held);
 	tcase_add_test(tc, reset_while_held);
 	tcase_add_test(tc, destroyed_while_held);
+	tcase_add_loop_test(tc, nobody_is_asked_to_ring, 0, 2);
 	return test_run("limit_virtio", tc);
 }
