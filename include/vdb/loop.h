@@ -44,6 +44,12 @@ enum {
  * thread is awake. It spins for sq_idle_ms after the last one: for a host with a CPU to spare. */
 #define VDB_LOOP_SQPOLL (1u << 0)
 
+/* The memory of the VMs that it serves is registered with the ring, and so pinned: all of it is there from
+ * then on, counts against RLIMIT_MEMLOCK, and I/O need not look it up. For the regions that allow it:
+ * vdb/mem.h, VDB_REGION_DISCARDABLE. Attaching a VM's first lane takes the loop's thread as long as the
+ * kernel needs to pin what is new: populate it before (VDB_REGION_PREFAULT). */
+#define VDB_LOOP_REGISTER_MEMORY (1u << 1)
+
 struct vdb_loop_config {
 	uint32_t size;
 	uint32_t engine;       /* VDB_ENGINE_* */
@@ -162,9 +168,8 @@ VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_
 /* What of io_uring is in use, besides its setup flags. */
 #define VDB_LOOP_HAS_RING_FD (1u << 0) /* the ring is known to its thread: no look-up of its fd */
 #define VDB_LOOP_HAS_SQPOLL (1u << 1)
-#define VDB_LOOP_HAS_FILES                                                              \
-	(1u << 2) /* files that the loop was told of need no look-up: vdb_io_file_add() \
-	           */
+#define VDB_LOOP_HAS_FILES (1u << 2)  /* vdb_io_file_add() */
+#define VDB_LOOP_HAS_MEMORY (1u << 3) /* VDB_LOOP_REGISTER_MEMORY: see memory, memory_refused */
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {
@@ -189,6 +194,9 @@ struct vdb_loop_stats {
 	uint64_t fixed_files;  /* of ios: on a file that needed no look-up */
 	uint64_t nowaits;     /* reads that were tried where they were, without waiting: a system call each */
 	uint64_t nowait_hits; /* of these, those that the page cache had something for */
+	uint64_t fixed_buffers;  /* of ios: in registered memory, in one piece */
+	uint64_t memory;         /* bytes registered now */
+	uint64_t memory_refused; /* bytes that the kernel would not register, each time */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);
 

@@ -32,6 +32,10 @@ enum {
 
 #define VDB_REGION_PRIVATE (1u << 0)  /* copy-on-write instead of shared (MEMFD, FD) */
 #define VDB_REGION_READONLY (1u << 1) /* neither guest nor device may write */
+/* Pages of it may be taken away while it is in use (a balloon, MADV_REMOVE, a hole punched into its file,
+ * userfaultfd): VDB_LOOP_REGISTER_MEMORY leaves it alone, as it does read-only and private ones. An io_uring
+ * would go on with the old pages. */
+#define VDB_REGION_DISCARDABLE (1u << 3)
 #define VDB_REGION_PREFAULT (1u << 2) /* populate now: -ENOMEM here instead of a fault later */
 
 struct vdb_region_config {

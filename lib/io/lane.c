@@ -129,8 +129,11 @@ static void keep_regions(void *arg)
 
 void vdb__lane_refresh(struct vdb_lane *lane)
 {
-	if (vdb__view_refresh(&lane->queue->view))
-		lane->queue->ops->remap(lane->queue);
+	if (!vdb__view_refresh(&lane->queue->view))
+		return;
+	lane->queue->ops->remap(lane->queue);
+	if (lane->registered)
+		vdb__lane_remember(lane);
 }
 
 void vdb__lane_cancel(struct vdb_lane *lane)

@@ -66,7 +66,9 @@ struct vdb_lane {
 	void (*broken)(void *arg, uint32_t reason);
 	void *broken_arg;
 
-	uint32_t file; /* the backend's, in the loop; 0 = none */
+	uint32_t file;                   /* the backend's, in the loop; 0 = none */
+	struct vdb__region **registered; /* held: the loop was told of them */
+	uint32_t nregistered;
 
 	/* Arenas. */
 	struct vdb__request *requests; /* memory for max_inflight */
@@ -194,6 +196,8 @@ void vdb__lane_put_pieces(struct vdb_lane *lane, struct vdb__pieces *pieces);
 
 void vdb__lane_introduce(struct vdb_lane *lane);
 void vdb__lane_withdraw(struct vdb_lane *lane);
+/* The lane's view has moved on to another map. */
+void vdb__lane_remember(struct vdb_lane *lane);
 
 /* ---- lane_life.c ---- */
 

@@ -23,6 +23,7 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 	r->pub.offset = has_range(elem->op) ? elem->offset : 0;
 	r->pub.len = has_range(elem->op) ? elem->len : 0;
 	r->pub.readable = 0;
+	r->pub.file = lane->file;
 	r->pub.iov = r->own_iov;
 	r->cookie = elem->cookie;
 	r->pieces = NULL;

@@ -179,6 +179,7 @@ static const struct vdb__engine_ops uring_ops = {
         .submit = vdb__uring_submit,
         .cancel = vdb__uring_cancel,
         .file = vdb__uring_file,
+        .buffer = vdb__uring_buffer,
         .enter = uring_enter,
         .reap = vdb__uring_reap,
         .ready = vdb__uring_ready,

@@ -36,7 +36,8 @@ struct uring {
 	bool known; /* to its thread, by number */
 	bool asked_for_files;
 	unsigned files; /* room in the ring's table */
-	bool parked;    /* nothing new is started */
+	bool asked_for_buffers, has_buffers;
+	bool parked; /* nothing new is started */
 	int failed;
 };
 
@@ -92,6 +93,7 @@ int vdb__uring_hand_over(struct uring *u, unsigned wait);
 /* ---- engine_uring_known.c ---- */
 
 bool vdb__uring_file(struct vdb__engine *engine, uint32_t index, int fd);
+bool vdb__uring_buffer(struct vdb__engine *engine, uint32_t index, void *base, uint64_t len);
 
 /* ---- engine_uring_event.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the ring knows beforehand, so that no request needs it looked up: files. The table is made
- * when the first comes. What the kernel refuses is done without.
+ * What the ring knows beforehand, so that no request needs it looked up: files and memory. Each
+ * table is made when the first comes. What the kernel refuses is done without.
  */
 #include <errno.h>
 
@@ -37,4 +37,20 @@ bool vdb__uring_file(struct vdb__engine *engine, uint32_t index, int fd)
 	}
 	u->asked_for_files = true;
 	return index < u->files && io_uring_register_files_update(&u->ring, index, &fd, 1) == 1;
+}
+
+/* ENOMEM: RLIMIT_MEMLOCK; EFAULT: a file's mapping. Whatever it is, I/O there goes the ordinary way. */
+bool vdb__uring_buffer(struct vdb__engine *engine, uint32_t index, void *base, uint64_t len)
+{
+	struct uring *u = vdb__uring_of(engine);
+	struct iovec iov = {base, len};
+
+	if (u->failed)
+		return false;
+	if (!u->asked_for_buffers) {
+		u->has_buffers = !io_uring_register_buffers_sparse(&u->ring, VDB__BUFFERS_MAX);
+		vdb__uring_has(u, VDB_LOOP_HAS_MEMORY, u->has_buffers);
+	}
+	u->asked_for_buffers = true;
+	return u->has_buffers && io_uring_register_buffers_update_tag(&u->ring, index, &iov, NULL, 1) == 1;
 }

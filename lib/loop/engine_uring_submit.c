@@ -90,21 +90,39 @@ static unsigned one_length(const struct vdb_io *io)
 	return io->iov->iov_len < MAX_TRANSFER ? (unsigned)io->iov->iov_len : MAX_TRANSFER;
 }
 
-/* One piece needs no iovec, which the kernel would copy. */
-static bool prep_op(struct io_uring_sqe *sqe, const struct vdb_io *io)
+/* One piece needs no iovec, which the kernel would copy; and no pages to be looked up, where they are known.
+ */
+static void prep_transfer(struct uring *u, struct io_uring_sqe *sqe, const struct vdb_io *io)
+{
+	struct vdb_loop *loop = u->engine.loop;
+	bool reads = io->op == VDB_IO_READV;
+	const struct vdb__buffer *buffer;
+	const void *at = io->iov;
+	unsigned len = io->niov, op = reads ? IORING_OP_READV : IORING_OP_WRITEV;
+
+	if (io->niov != 1) {
+		io_uring_prep_rw((int)op, sqe, io->fd, at, len, io->offset);
+		return;
+	}
+	at = io->iov->iov_base;
+	len = one_length(io);
+	buffer = vdb__memory_find(&loop->memory, at, len);
+	op = reads ? IORING_OP_READ : IORING_OP_WRITE;
+	if (buffer) {
+		op = reads ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
+		vdb__count(&loop->stats.fixed_buffers, 1);
+	}
+	io_uring_prep_rw((int)op, sqe, io->fd, at, len, io->offset);
+	if (buffer)
+		sqe->buf_index = (uint16_t)buffer->index;
+}
+
+static bool prep_op(struct uring *u, struct io_uring_sqe *sqe, const struct vdb_io *io)
 {
 	switch (io->op) {
 	case VDB_IO_READV:
-		if (io->niov == 1)
-			io_uring_prep_read(sqe, io->fd, io->iov->iov_base, one_length(io), io->offset);
-		else
-			io_uring_prep_readv(sqe, io->fd, io->iov, io->niov, io->offset);
-		return true;
 	case VDB_IO_WRITEV:
-		if (io->niov == 1)
-			io_uring_prep_write(sqe, io->fd, io->iov->iov_base, one_length(io), io->offset);
-		else
-			io_uring_prep_writev(sqe, io->fd, io->iov, io->niov, io->offset);
+		prep_transfer(u, sqe, io);
 		return true;
 	case VDB_IO_FDATASYNC:
 		io_uring_prep_fsync(sqe, io->fd, IORING_FSYNC_DATASYNC);
@@ -140,7 +158,7 @@ static bool start(struct uring *u, struct vdb_io *io)
 	if (own->flags & IO_WAITING)
 		io_uring_prep_poll_add(sqe, io->fd, poll_for(io));
 	else
-		(void)prep_op(sqe, io);
+		(void)prep_op(u, sqe, io);
 	name_file(u, sqe, io);
 	io_uring_sqe_set_data(sqe, tagged(io, TAG_IO));
 	own->flags |= IO_SENT;

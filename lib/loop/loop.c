@@ -20,7 +20,7 @@
 #define MAX_ENTRIES 32768u
 #define MAX_QUANTUM (1ull << 40)
 #define MAX_POOL 64
-#define KNOWN_FLAGS VDB_LOOP_SQPOLL
+#define KNOWN_FLAGS (VDB_LOOP_SQPOLL | VDB_LOOP_REGISTER_MEMORY)
 
 static int check_flags(const struct vdb_loop_config *own)
 {
@@ -160,6 +160,7 @@ int vdb__engine_renew(struct vdb_loop *loop)
 	if (!err) {
 		let_go(loop);
 		vdb__files_unknown(loop);
+		vdb__memory_unknown(loop);
 		loop->renewed = true;
 		old->ops->destroy(old);
 		return 0;
@@ -208,6 +209,7 @@ void vdb__loop_free(struct vdb_loop *loop)
 		close(loop->wake_fd);
 	pthread_mutex_destroy(&loop->arrivals_lock);
 	vdb__files_fini(loop);
+	vdb__memory_fini(loop);
 	free(loop);
 }
 
@@ -292,6 +294,9 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .features = vdb__load(&loop->stats.features),
 	        .served = vdb__load(&loop->stats.served),
 	        .fixed_files = vdb__load(&loop->stats.fixed_files),
+	        .fixed_buffers = vdb__load(&loop->stats.fixed_buffers),
+	        .memory = vdb__load(&loop->stats.memory),
+	        .memory_refused = vdb__load(&loop->stats.memory_refused),
 	};
 
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_loop_stats");

@@ -42,6 +42,7 @@ static void renew_rest(struct vdb_loop *loop)
 		return;
 	loop->renewed = false;
 	vdb__files_renew(loop);
+	vdb__memory_renew(loop);
 }
 
 /* Takes the loop for this thread, for the first time or again. `from`: whose it may be; `stays`: until

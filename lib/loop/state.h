@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "loop/engine.h"
 #include "loop/files.h"
+#include "loop/memory.h"
 #include "loop/poll.h"
 #include "loop/source.h"
 
@@ -50,6 +51,7 @@ struct vdb_loop {
 	struct vdb__list members, leaving;
 	struct vdb__timers timers;
 	struct vdb__files files;
+	struct vdb__memory memory;
 	struct vdb__watch wake; /* of wake_fd */
 	int wake_fd;            /* eventfd, never read: posts and stop */
 	struct vdb__polling polling;
@@ -59,7 +61,7 @@ struct vdb_loop {
 	bool closing;
 	bool nested;  /* its owner sleeps elsewhere, on the engine's fd */
 	bool bound;   /* a thread has run it */
-	bool renewed; /* its engine: it has yet to be told of files */
+	bool renewed; /* its engine: it has yet to be told of files and memory */
 	bool rescan;  /* events were lost: every source may have work */
 	struct vdb_loop_config config;
 	struct vdb_loop_stats stats; /* one writer, any reader */

@@ -9,8 +9,9 @@
 
 /* All that is ever submitted. */
 static const uint8_t opcodes[] = {
-        IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ,  IORING_OP_READV,
-        IORING_OP_WRITE,    IORING_OP_WRITEV,       IORING_OP_FSYNC, IORING_OP_FALLOCATE,
+        IORING_OP_POLL_ADD,   IORING_OP_ASYNC_CANCEL, IORING_OP_READ,  IORING_OP_READV,
+        IORING_OP_WRITE,      IORING_OP_WRITEV,       IORING_OP_FSYNC, IORING_OP_FALLOCATE,
+        IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,
 };
 
 bool vdb__uring_submits(uint8_t opcode)

@@ -30,6 +30,7 @@ struct vdb__region {
 	uint64_t *dirty; /* a bit for each 4 KiB, always there: marking cannot fail */
 	uint32_t refs;   /* atomic */
 	bool readonly;
+	bool pinnable;
 	bool owned; /* the mapping is ours to undo */
 	int fd;     /* ours; -1 = none */
 	uint64_t fd_offset;

@@ -17,7 +17,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define KNOWN_FLAGS (VDB_REGION_PRIVATE | VDB_REGION_READONLY | VDB_REGION_PREFAULT)
+#define KNOWN_FLAGS (VDB_REGION_PRIVATE | VDB_REGION_READONLY | VDB_REGION_PREFAULT | VDB_REGION_DISCARDABLE)
+#define STAYS_UNPINNED (VDB_REGION_PRIVATE | VDB_REGION_READONLY | VDB_REGION_DISCARDABLE)
 
 /* memfd_create() and mmap() both take log2 of the huge page size from this bit on. */
 #define HUGE_SHIFT 26
@@ -232,6 +233,7 @@ int vdb__region_create(struct vdb_mem *mem, const struct vdb_region_config *conf
 	region->mem = mem;
 	region->refs = 1;
 	region->readonly = config->flags & VDB_REGION_READONLY;
+	region->pinnable = !(config->flags & STAYS_UNPINNED);
 	region->fd = -1;
 	vdb__list_init(&region->link);
 	err = back(region, config);
@@ -347,4 +349,9 @@ void *vdb__region_host(const struct vdb__region *region)
 bool vdb__region_readonly(const struct vdb__region *region)
 {
 	return region->readonly;
+}
+
+bool vdb__region_pinnable(const struct vdb__region *region)
+{
+	return region->pinnable;
 }

@@ -89,6 +89,16 @@ int vdb__view_iov(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len, enum vdb_
 	return 0;
 }
 
+uint32_t vdb__view_count(const struct vdb__view *view)
+{
+	return view->map->count;
+}
+
+struct vdb__region *vdb__view_region(const struct vdb__view *view, uint32_t i)
+{
+	return view->map->entries[i].region;
+}
+
 void vdb__view_mark_tracked(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len)
 {
 	const struct vdb__map_entry *entry;

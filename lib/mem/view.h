@@ -123,6 +123,10 @@ static inline bool vdb__view_piece(const struct vdb__view *view, vdb_gpa_t gpa, 
 	return true;
 }
 
+/* How many regions the view's map has, and each, by gpa. */
+uint32_t vdb__view_count(const struct vdb__view *view);
+struct vdb__region *vdb__view_region(const struct vdb__view *view, uint32_t i);
+
 /* Holds of the regions behind n iovecs, and their ends, the last of which may complete a removal. The
  * caller's view has a map with them, or he holds them already. */
 void vdb__region_hold(struct vdb__region **region, uint32_t n);
@@ -179,6 +183,8 @@ vdb_gpa_t vdb__region_gpa(const struct vdb__region *region);
 uint64_t vdb__region_len(const struct vdb__region *region);
 void *vdb__region_host(const struct vdb__region *region);
 bool vdb__region_readonly(const struct vdb__region *region);
+/* Its pages stay what they are as long as it is there: host I/O may keep them. */
+bool vdb__region_pinnable(const struct vdb__region *region);
 
 /* True if [gpa, gpa+len) touches any region. */
 bool vdb__mem_overlaps(struct vdb_mem *mem, vdb_gpa_t gpa, uint64_t len);
