@@ -2,7 +2,8 @@
 /*
  * `tinyvmm demo`: the life of some VMs, from top to bottom in run().
  *
- * Threads: this one makes, watches and ends everything; loop0 serves all rings; each VM has
+ * Threads: this one makes, watches and ends everything; loop0, loop1, ...
+ * serve the rings, each of them those of some VMs; each VM has
  * a vCPU thread, which runs the guest and, at its end, exit_port() in machine.c.
  */
 #include "demo.h"
@@ -104,17 +105,14 @@ static uint32_t events(const struct options *o)
 	return want;
 }
 
-static int start_loop(struct demo *demo)
+static int start_loops(struct demo *demo)
 {
 	struct vdb_loop_config config = {.size = sizeof(config),
 	                                 .engine = demo->options.engine,
 	                                 .cq_entries = events(&demo->options),
 	                                 .pool_threads = -1};
 
-	if (vdb_loop_create(&config, &demo->loop) || vdb_loop_start(demo->loop, demo->options.pin, "loop0"))
-		return complain("%s", vdb_errmsg());
-	demo->loop_started = true;
-	return 0;
+	return loops_start(&demo->options.loops, &config, &demo->loops);
 }
 
 static int make_machines(struct demo *demo)
@@ -143,7 +141,7 @@ static int set_up(struct demo *demo)
 		return complain("%s", vdb_errmsg());
 	if (image_open(&demo->image, o->image, (uint64_t)o->vms * o->slice * DEMO_BLOCK_BYTES, o->direct))
 		return -1;
-	if (start_loop(demo) || open_journal(demo))
+	if (start_loops(demo) || open_journal(demo))
 		return -1;
 	return make_machines(demo);
 }
@@ -165,7 +163,7 @@ void demo_machine_ended(struct demo *demo)
 static int start_machines(struct demo *demo)
 {
 	/* Guests that poll would like all of every CPU. Threads inherit this from here on;
-	 * the loop, on which all of them wait, has started before and goes first. */
+	 * the loops, on which all of them wait, have started before and go first. */
 	(void)setpriority(PRIO_PROCESS, 0, 10);
 	for (uint32_t i = 0; i < demo->options.vms; i++)
 		if (machine_start(&demo->machines[i]))
@@ -239,10 +237,7 @@ static int run_machines(struct demo *demo)
 	demo->tsc_per_ns = (double)(__rdtsc() - turns) / (double)(demo_now() - ns);
 	for (uint32_t i = 0; i < demo->options.vms; i++)
 		machine_stop(&demo->machines[i]);
-	demo->loop_stats.size = sizeof(demo->loop_stats);
-	if (vdb_loop_stats(demo->loop, &demo->loop_stats))
-		return complain("%s", vdb_errmsg());
-	return failed;
+	return loops_total(demo->loops, &demo->loop_stats) || failed;
 }
 
 /* ---- The end ---- */
@@ -278,8 +273,7 @@ static void tear_down(struct demo *demo)
 	for (uint32_t i = 0; i < demo->created; i++)
 		machine_destroy(&demo->machines[i]);
 	free(demo->machines);
-	if ((demo->loop_started && vdb_loop_join(demo->loop)) || vdb_loop_destroy(demo->loop))
-		complain("%s", vdb_errmsg());
+	loops_end(demo->loops);
 	image_close(&demo->image);
 	vdb_kvm_close(demo->kvm);
 	if (demo->journal >= 0)
@@ -313,6 +307,6 @@ static int run(int argc, char **argv)
 
 const struct command command_demo = {
         .name = "demo",
-        .summary = "guests ring doorbells; one loop does their disk I/O, and all is verified",
+        .summary = "guests ring doorbells; one loop, or some, do their disk I/O, and all is verified",
         .run = run,
 };

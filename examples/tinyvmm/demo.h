@@ -13,8 +13,7 @@ struct machine;
 struct demo {
 	struct options options;
 	struct vdb_kvm *kvm;
-	struct vdb_loop *loop;
-	bool loop_started;
+	struct vdb_loops *loops;
 	struct image image;
 	int journal; /* fd, -1 = none */
 	struct machine *machines;
@@ -22,7 +21,7 @@ struct demo {
 	int bell;         /* eventfd: a machine has ended */
 	int ended;        /* machines, counted by their vCPUs' threads */
 	double tsc_per_ns;
-	struct vdb_loop_stats loop_stats;
+	struct vdb_loop_stats loop_stats; /* of all loops together */
 };
 
 /* On the vCPU's thread, when machine->end is set. */

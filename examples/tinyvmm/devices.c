@@ -94,15 +94,30 @@ static struct vdb_virtio_config config_of(struct run *run, struct device *device
 	        .size = sizeof(struct vdb_virtio_config),
 	        .flags = packed ? 0 : VDB_VIRTIO_NO_PACKED,
 	        .mem = run->mem,
-	        .loop = run->loop,
-	        .tenant = run->devices.tenant,
 	        .broken = broken,
 	        .broken_arg = device,
 	};
 }
 
-static int create_disk(struct run *run, struct device *device, const struct disk *disk)
+/* Its queues go to all loops. Pinned: those of disk n begin on loop n. */
+static void spread(struct run *run, struct vdb_virtio_config *at, uint32_t index)
 {
+	uint32_t first = loops_for(&run->options.loops, index);
+
+	at->loops = run->loops;
+	at->tenants = run->devices.tenants;
+	at->first_loop = first == VDB_PLACE_ANY ? 0 : first;
+}
+
+static void on_first(struct run *run, struct vdb_virtio_config *at)
+{
+	at->loop = run->loop;
+	at->tenant = run->devices.tenants[0];
+}
+
+static int create_disk(struct run *run, struct device *device, uint32_t index)
+{
+	const struct disk *disk = &run->options.disks[index];
 	struct vdb_virtio_config at = config_of(run, device, disk->packed);
 	struct vdb_blk_config config = {
 	        .size = sizeof(config),
@@ -114,6 +129,7 @@ static int create_disk(struct run *run, struct device *device, const struct disk
 	};
 
 	device->name = disk->id;
+	spread(run, &at, index);
 	return vdb_blk_create(&config, &device->virtio);
 }
 
@@ -122,6 +138,7 @@ static int create_console(struct run *run, struct device *device)
 	struct vdb_virtio_config at = config_of(run, device, run->options.packed);
 
 	device->name = "console";
+	on_first(run, &at); /* as the terminal */
 	return vdb_console_create(&at, run->terminal, &device->virtio);
 }
 
@@ -130,6 +147,7 @@ static int create_rng(struct run *run, struct device *device)
 	struct vdb_virtio_config at = config_of(run, device, run->options.packed);
 
 	device->name = "rng";
+	on_first(run, &at);
 	return vdb_rng_create(&at, &device->virtio);
 }
 
@@ -139,10 +157,19 @@ static int create(struct run *run, struct device *device, uint32_t index)
 	const struct run_options *o = &run->options;
 
 	if (index < o->disk_count)
-		return create_disk(run, device, &o->disks[index]);
+		return create_disk(run, device, index);
 	if (index == o->disk_count && o->console)
 		return create_console(run, device);
 	return create_rng(run, device);
+}
+
+static int create_tenants(struct run *run)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < vdb_loops_count(run->loops) && !err; i++)
+		err = vdb_tenant_create(vdb_loops_get(run->loops, i), &run->devices.tenants[i]);
+	return err;
 }
 
 int devices_create(struct run *run)
@@ -150,7 +177,7 @@ int devices_create(struct run *run)
 	struct devices *devices = &run->devices;
 	bool pci = run->options.transport == TRANSPORT_PCI;
 
-	if (vdb_tenant_create(run->loop, &devices->tenant) || (pci && create_pci(run)))
+	if (create_tenants(run) || (pci && create_pci(run)))
 		return complain("%s", vdb_errmsg());
 	while (devices->count < devices_count(&run->options)) {
 		uint32_t index = devices->count++;
@@ -181,7 +208,8 @@ void devices_destroy(struct run *run)
 	}
 	if (vdb_pci_destroy(devices->pci))
 		complain("%s", vdb_errmsg());
-	vdb_tenant_destroy(devices->tenant);
+	for (uint32_t i = 0; i < VDB_LOOPS_MAX; i++)
+		vdb_tenant_destroy(devices->tenants[i]);
 }
 
 struct device *devices_disk(struct run *run, uint32_t disk)

@@ -21,8 +21,8 @@ struct device {
 struct devices {
 	struct device all[DEVICES_MAX];
 	uint32_t count;
-	struct vdb_pci *pci; /* NULL: virtio-mmio */
-	struct vdb_tenant *tenant;
+	struct vdb_pci *pci;                       /* NULL: virtio-mmio */
+	struct vdb_tenant *tenants[VDB_LOOPS_MAX]; /* the VM, on each of the loops */
 };
 
 struct run;

@@ -50,6 +50,7 @@ static struct json_object *vm(const struct machine *m, const struct result *r)
 
 	put(to, "vm", m->number);
 	put(to, "depth", m->depth);
+	put(to, "loop", (uint64_t)vdb_loops_index(m->demo->loops, m->loop));
 	put_text(to, "mode", m->polls ? "poll" : "irq");
 	put(to, "doorbells_arrived", m->lane_stats.kicks);
 	if (m->end == MACHINE_FAULTED)
@@ -57,12 +58,12 @@ static struct json_object *vm(const struct machine *m, const struct result *r)
 	return to;
 }
 
-static struct json_object *loop(const struct vdb_loop_stats *stats)
+static struct json_object *loop(const struct vdb_loop_stats *stats, uint32_t threads)
 {
 	struct json_object *to = json_object_new_object();
 
 	put_text(to, "engine", stats->engine == VDB_ENGINE_URING ? "io_uring" : "epoll");
-	put(to, "threads", 1);
+	put(to, "threads", threads);
 	put(to, "turns", stats->turns);
 	put(to, "sleeps", stats->sleeps);
 	put(to, "enters", stats->enters);
@@ -70,7 +71,28 @@ static struct json_object *loop(const struct vdb_loop_stats *stats)
 	put(to, "bells", stats->bells);
 	put(to, "ios", stats->ios);
 	put(to, "poll_hits", stats->poll_hits);
+	put(to, "served", stats->served);
 	return to;
+}
+
+static struct json_object *loops(const struct demo *demo)
+{
+	struct json_object *all = json_object_new_array();
+
+	for (uint32_t i = 0; i < vdb_loops_count(demo->loops); i++) {
+		struct vdb_loop_stats stats = {.size = sizeof(stats)};
+		struct vdb_loops_info info = {.size = sizeof(info)};
+		struct json_object *one;
+
+		if (vdb_loop_stats(vdb_loops_get(demo->loops, i), &stats) ||
+		    vdb_loops_query(demo->loops, i, &info))
+			continue;
+		one = loop(&stats, 1);
+		put(one, "loop", i);
+		put(one, "vms", info.placed);
+		json_object_array_add(all, one);
+	}
+	return all;
 }
 
 static struct json_object *whole(const struct report *report)
@@ -83,7 +105,8 @@ static struct json_object *whole(const struct report *report)
 	json_object_object_add(to, "direct", json_object_new_boolean(demo->options.direct));
 	put_text(to, "doorbell", options_doorbell_name(demo->options.doorbell));
 	put_text(to, "mode", options_mode_name(demo->options.mode));
-	json_object_object_add(to, "loop", loop(&demo->loop_stats));
+	json_object_object_add(to, "loop", loop(&demo->loop_stats, demo->options.loops.count));
+	json_object_object_add(to, "loops", loops(demo));
 	for (uint32_t i = 0; i < demo->options.vms; i++)
 		json_object_array_add(vms, vm(&demo->machines[i], &report->vms[i]));
 	json_object_object_add(to, "vms", vms);

@@ -26,13 +26,14 @@ static struct json_object *vcpu(const struct vdb_vcpu *vcpu)
 	return to;
 }
 
-static struct json_object *loop(const struct vdb_loop *loop)
+static struct json_object *loop(const struct vdb_loops *loops)
 {
-	struct vdb_loop_stats stats = {.size = sizeof(stats)};
+	struct vdb_loop_stats stats;
 	struct json_object *to = json_object_new_object();
 
-	if (vdb_loop_stats(loop, &stats))
+	if (loops_total(loops, &stats))
 		return to;
+	put(to, "threads", vdb_loops_count(loops));
 	put_text(to, "engine", stats.engine == VDB_ENGINE_URING ? "io_uring" : "epoll");
 	put(to, "turns", stats.turns);
 	put(to, "sleeps", stats.sleeps);
@@ -109,7 +110,7 @@ static struct json_object *whole(struct run *run)
 	for (uint32_t i = 0; i < run->options.cpus; i++)
 		json_object_array_add(vcpus, vcpu(run->vcpus[i]));
 	json_object_object_add(to, "vcpus", vcpus);
-	json_object_object_add(to, "loop", loop(run->loop));
+	json_object_object_add(to, "loop", loop(run->loops));
 	for (uint32_t i = 0; i < run->devices.count; i++)
 		json_object_array_add(devices, device(&run->devices.all[i]));
 	json_object_object_add(to, "devices", devices);

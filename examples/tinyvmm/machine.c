@@ -175,7 +175,7 @@ static int make_doorbell(struct machine *m)
 	return vdb_doorbell_create(m->vm, &config, &m->doorbell);
 }
 
-/* The ring, its doorbell and its interrupt are put on the one loop. */
+/* The ring, its doorbell and its interrupt are put on one of the loops. */
 static int make_lane(struct machine *m)
 {
 	struct vdb_ring_config ring = {.size = sizeof(ring),
@@ -190,7 +190,10 @@ static int make_lane(struct machine *m)
 	int err = vdb_ring_create(m->mem, &ring, &m->queue);
 
 	if (!err)
-		err = vdb_lane_create(m->demo->loop, m->queue, m->demo->image.backend, &lane, &m->lane);
+		err = vdb_loops_place(m->demo->loops, loops_for(&m->demo->options.loops, m->number),
+		                      &m->loop);
+	if (!err)
+		err = vdb_lane_create(m->loop, m->queue, m->demo->image.backend, &lane, &m->lane);
 	if (!err)
 		m->queue = NULL;
 	return err;
@@ -310,6 +313,8 @@ void machine_destroy(struct machine *m)
 {
 	if (m->lane)
 		ask_and_wait(m, ask_lane);
+	if (m->loop)
+		vdb_loops_leave(m->demo->loops, m->loop);
 	vdb_queue_destroy(m->queue);
 	vdb_doorbell_destroy(m->doorbell);
 	vdb_irq_destroy(m->irq);

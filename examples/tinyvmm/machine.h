@@ -28,6 +28,7 @@ struct machine {
 	struct vdb_irq *irq;
 	struct vdb_doorbell *doorbell;
 	struct vdb_queue *queue; /* until the lane has it */
+	struct vdb_loop *loop;   /* where it was placed */
 	struct vdb_lane *lane;
 	vdb_gpa_t ring;
 	vdb_gpa_t mailbox;

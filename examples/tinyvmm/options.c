@@ -15,7 +15,7 @@ static const char help_text[] =
         "usage: tinyvmm demo [OPTION...]\n"
         "\n"
         "Runs bare-metal guests that write a disk image, flush it, read it back and verify\n"
-        "every block; one thread with one loop serves the rings of all of them.\n"
+        "every block; one thread with one loop, or a few, serve the rings of all of them.\n"
         "\n"
         "  --vms N              virtual machines, 1..1024 (8)\n"
         "  --requests N         requests of each, flushes included, from 3 on (20000)\n"
@@ -29,7 +29,10 @@ static const char help_text[] =
         "  --flush-every N      a FLUSH after so many writes (512)\n"
         "  --memory BYTES       memory of each VM; K, M, G may follow (what it needs)\n"
         "  --engine ENGINE      auto, uring or epoll (auto)\n"
-        "  --pin CPU            pin the loop's thread to this host CPU\n"
+        "  --loops N[,cpus=A:B:...][,place=POLICY]\n"
+        "                       loops, each with a thread, on these host CPUs; VMs are placed on\n"
+        "                       them round-robin, least-loaded or pinned (1 loop, round-robin)\n"
+        "  --pin CPU            pin the only loop's thread to this host CPU\n"
         "  --json FILE          write the results there too\n"
         "  --journal FILE       keep the guests' mailboxes in FILE, where they survive a crash\n"
         "  --help               this text\n"
@@ -84,6 +87,7 @@ enum {
 	OPT_FLUSH_EVERY,
 	OPT_MEMORY,
 	OPT_ENGINE,
+	OPT_LOOPS,
 	OPT_PIN,
 	OPT_JSON,
 	OPT_JOURNAL,
@@ -102,6 +106,7 @@ static const struct option table[] = {
         {"flush-every", required_argument, NULL, OPT_FLUSH_EVERY},
         {"memory", required_argument, NULL, OPT_MEMORY},
         {"engine", required_argument, NULL, OPT_ENGINE},
+        {"loops", required_argument, NULL, OPT_LOOPS},
         {"pin", required_argument, NULL, OPT_PIN},
         {"json", required_argument, NULL, OPT_JSON},
         {"journal", required_argument, NULL, OPT_JOURNAL},
@@ -163,6 +168,8 @@ static int take(struct options *o, int option, const char *text)
 	case OPT_IMAGE:
 		o->image = text;
 		return 0;
+	case OPT_LOOPS:
+		return loops_parse(&o->loops, text);
 	case OPT_DIRECT:
 		o->direct = true;
 		return 0;
@@ -184,8 +191,12 @@ int options_parse(struct options *options, int argc, char **argv)
 {
 	int option;
 
-	*options =
-	        (struct options){.vms = 8, .requests = 20000, .slice = 1024, .flush_every = 512, .pin = -1};
+	*options = (struct options){.vms = 8,
+	                            .requests = 20000,
+	                            .slice = 1024,
+	                            .flush_every = 512,
+	                            .pin = -1,
+	                            .loops = loops_default()};
 	opterr = 0;
 	optind = 1;
 	while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
@@ -198,5 +209,5 @@ int options_parse(struct options *options, int argc, char **argv)
 	}
 	if (optind < argc)
 		return complain("`%s` is not an option; see `tinyvmm demo --help`", argv[optind]);
-	return 0;
+	return loops_pin(&options->loops, options->pin, "--pin");
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "loops.h"
+
 enum mode {
 	MODE_MIXED,
 	MODE_POLL,
@@ -26,7 +28,8 @@ struct options {
 	uint64_t memory;      /* bytes of each VM, 0 = what it needs */
 	const char *journal;  /* file for the mailboxes, NULL = none */
 	const char *json;     /* NULL = none */
-	int pin;              /* host CPU of the loop, -1 = none */
+	int pin;              /* host CPU of the only loop, -1 = none */
+	struct loops_option loops;
 	bool help;
 };
 

@@ -10,15 +10,13 @@
 #include "tinyvmm.h"
 #include "values.h"
 
-static int host_cpu(const char *thread, const char *text, int *pin)
+int pins_cpu(const char *what, const char *text, int32_t *pin)
 {
-	char what[48];
 	uint32_t cpu = 0;
 	cpu_set_t *set = CPU_ALLOC(65536);
 	size_t bytes = CPU_ALLOC_SIZE(65536);
 	bool there;
 
-	snprintf(what, sizeof(what), "--pin %s", thread);
 	if (!set)
 		return complain("%s: no memory", what);
 	CPU_ZERO_S(bytes, set);
@@ -27,8 +25,16 @@ static int host_cpu(const char *thread, const char *text, int *pin)
 		there = complain("%s=%u: this process has no CPU %u; `taskset -p $$` tells which", what, cpu,
 		                 cpu) == 0;
 	CPU_FREE(set);
-	*pin = (int)cpu;
+	*pin = (int32_t)cpu;
 	return there ? 0 : -1;
+}
+
+static int host_cpu(const char *thread, const char *text, int *pin)
+{
+	char what[48];
+
+	snprintf(what, sizeof(what), "--pin %s", thread);
+	return pins_cpu(what, text, pin);
 }
 
 static int *pin_of(struct run_options *options, const char *thread)

@@ -224,14 +224,42 @@ static void print_folded(const struct report *report)
 	free(sorted);
 }
 
+static void print_loop(const struct report *report, uint32_t index)
+{
+	const struct demo *demo = report->demo;
+	const struct vdb_loop *loop = vdb_loops_get(demo->loops, index);
+	struct vdb_loops_info info = {.size = sizeof(info)};
+	struct vdb_loop_stats stats = {.size = sizeof(stats)};
+	uint64_t requests = 0;
+	char cpu[16] = "any";
+
+	if (vdb_loops_query(demo->loops, index, &info) || vdb_loop_stats(loop, &stats))
+		return;
+	for (uint32_t i = 0; i < demo->options.vms; i++)
+		requests += demo->machines[i].loop == loop ? report->vms[i].requests : 0;
+	if (info.cpu >= 0)
+		snprintf(cpu, sizeof(cpu), "%d", info.cpu);
+	printf("%7s%u %5s %5u %10llu %9.1f %9llu %9llu %9llu\n", "loop", index, cpu, info.placed,
+	       (unsigned long long)requests, (double)stats.served / MIB, (unsigned long long)stats.turns,
+	       (unsigned long long)stats.sleeps, (unsigned long long)stats.enters);
+}
+
+static void print_loops(const struct report *report)
+{
+	printf("%8s %5s %5s %10s %9s %9s %9s %9s\n", "loop", "cpu", "vms", "requests", "served", "turns",
+	       "sleeps", "enters");
+	for (uint32_t i = 0; i < vdb_loops_count(report->demo->loops); i++)
+		print_loop(report, i);
+}
+
 void report_print(const struct report *report)
 {
 	const struct demo *demo = report->demo;
 	const struct options *o = &demo->options;
 
-	printf("%u VMs, %llu requests each, %s doorbells; image %s%s; one loop thread on %s\n", o->vms,
+	printf("%u VMs, %llu requests each, %s doorbells; image %s%s; %u loop thread%s on %s\n", o->vms,
 	       (unsigned long long)o->requests, options_doorbell_name(o->doorbell), demo->image.name,
-	       o->direct ? ", O_DIRECT" : "",
+	       o->direct ? ", O_DIRECT" : "", o->loops.count, o->loops.count > 1 ? "s" : "",
 	       demo->loop_stats.engine == VDB_ENGINE_URING ? "io_uring" : "epoll");
 	print_head();
 	if (o->vms <= FOLD_ABOVE)
@@ -239,6 +267,8 @@ void report_print(const struct report *report)
 	else
 		print_folded(report);
 	print_row("total", "", "", &report->total);
+	if (o->loops.count > 1)
+		print_loops(report);
 	printf("%s\n", report->total.errors
 	                       ? "WRONG: see the errors above"
 	                       : "ok: every block was verified by its guest, and once more in the image");

@@ -2,8 +2,8 @@
 /*
  * `tinyvmm run`: the life of a VM, from top to bottom in run().
  *
- * Threads: this one makes, watches and ends everything; vcpu0, vcpu1, ... run the guest; loop0
- * serves its devices.
+ * Threads: this one makes, watches and ends everything; vcpu0, vcpu1, ... run the guest; loop0, loop1,
+ * ... serve its devices.
  */
 #include "run.h"
 
@@ -51,14 +51,14 @@ static int prepare(struct run *run)
 
 /* ---- Setting up ---- */
 
-static int start_loop(struct run *run)
+static int start_loops(struct run *run)
 {
 	struct vdb_loop_config config = {
 	        .size = sizeof(config), .engine = run->options.engine, .pool_threads = -1};
 
-	if (vdb_loop_create(&config, &run->loop) || vdb_loop_start(run->loop, run->options.pin_loop, "loop0"))
-		return complain("%s", vdb_errmsg());
-	run->loop_started = true;
+	if (loops_start(&run->options.loops, &config, &run->loops))
+		return -1;
+	run->loop = vdb_loops_get(run->loops, 0);
 	return 0;
 }
 
@@ -148,7 +148,7 @@ static int make_platform(struct run *run)
 
 static int set_up(struct run *run)
 {
-	static int (*const steps[])(struct run *) = {start_loop,      make_vm,       make_terminal,
+	static int (*const steps[])(struct run *) = {start_loops,     make_vm,       make_terminal,
 	                                             make_serial_log, make_platform, devices_create,
 	                                             firmware_tables};
 
@@ -229,8 +229,7 @@ static void tear_down(struct run *run)
 	destroy_chardev(run->terminal);
 	if (run->vm)
 		destroy_vm(run);
-	if ((run->loop_started && vdb_loop_join(run->loop)) || vdb_loop_destroy(run->loop))
-		complain("%s", vdb_errmsg());
+	loops_end(run->loops);
 	if (vdb_mem_destroy(run->mem))
 		complain("%s", vdb_errmsg());
 	for (uint32_t i = 0; i < run->options.disk_count; i++)

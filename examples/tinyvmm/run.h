@@ -20,8 +20,8 @@ struct run {
 	struct vdb_kvm *kvm;
 	struct vdb_mem *mem;
 	struct vdb_boot_info boot;
-	struct vdb_loop *loop;
-	bool loop_started;
+	struct vdb_loops *loops;
+	struct vdb_loop *loop; /* the first of them: terminal, lines, console */
 	struct vdb_vm *vm;
 	struct vdb_vcpu *vcpus[RUN_MAX_CPUS];
 	struct escape escape;

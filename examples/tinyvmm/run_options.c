@@ -47,6 +47,9 @@ static const char help_text[] =
         "  --hugepages          memory of 2 MiB pages\n"
         "  --memfd              memory that others can map\n"
         "  --engine ENGINE      auto, uring or epoll (auto)\n"
+        "  --loops N[,cpus=A:B:...][,place=POLICY]\n"
+        "                       loops, each with a thread, on these host CPUs; queues of disks\n"
+        "                       are placed on them round-robin, least-loaded or pinned (1 loop)\n"
         "  --pin THREAD=CPU,... pin vcpu0, vcpu1, ... and loop to CPUs of the host\n"
         "  --json-stats FILE    statistics at the end and on SIGUSR1; - is the standard output\n"
         "  --timeout SECONDS    end it after so long\n"
@@ -89,6 +92,7 @@ enum {
 	OPT_HUGEPAGES,
 	OPT_MEMFD,
 	OPT_ENGINE,
+	OPT_LOOPS,
 	OPT_PIN,
 	OPT_JSON_STATS,
 	OPT_TIMEOUT,
@@ -115,6 +119,7 @@ static const struct option table[] = {
         {"hugepages", no_argument, NULL, OPT_HUGEPAGES},
         {"memfd", no_argument, NULL, OPT_MEMFD},
         {"engine", required_argument, NULL, OPT_ENGINE},
+        {"loops", required_argument, NULL, OPT_LOOPS},
         {"pin", required_argument, NULL, OPT_PIN},
         {"json-stats", required_argument, NULL, OPT_JSON_STATS},
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
@@ -216,6 +221,8 @@ static int take(struct run_options *o, int option, const char *text)
 	case OPT_ENGINE:
 	case OPT_ACPI:
 		return take_choice(o, option, text);
+	case OPT_LOOPS:
+		return loops_parse(&o->loops, text);
 	case OPT_PIN:
 		return pins_parse(o, text);
 	case OPT_JSON_STATS:
@@ -246,12 +253,12 @@ static int check_memory(const struct run_options *o)
 	return 0;
 }
 
-static int check_pins(const struct run_options *o)
+static int check_pins(struct run_options *o)
 {
 	for (uint32_t i = o->cpus; i < RUN_MAX_CPUS; i++)
 		if (o->pins[i] >= 0)
 			return complain("--pin vcpu%u: there is no such vCPU; --cpus is %u", i, o->cpus);
-	return 0;
+	return loops_pin(&o->loops, o->pin_loop, "--pin loop");
 }
 
 static int check_transport(const struct run_options *o)
@@ -299,8 +306,12 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 {
 	int option;
 
-	*options = (struct run_options){
-	        .cmdline = "", .cpus = 1, .memory = 256u << 20, .pin_loop = -1, .grace = 10};
+	*options = (struct run_options){.cmdline = "",
+	                                .cpus = 1,
+	                                .memory = 256u << 20,
+	                                .pin_loop = -1,
+	                                .loops = loops_default(),
+	                                .grace = 10};
 	for (uint32_t i = 0; i < RUN_MAX_CPUS; i++)
 		options->pins[i] = -1;
 	opterr = 0;

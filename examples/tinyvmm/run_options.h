@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "disk.h"
+#include "loops.h"
 
 #define RUN_MAX_CPUS 254u
 #define RUN_MAX_DISKS 26u
@@ -37,10 +38,11 @@ struct run_options {
 	bool no_acpi;
 	uint32_t engine;        /* VDB_ENGINE_* */
 	int pins[RUN_MAX_CPUS]; /* host CPU of each vCPU, -1 = any */
-	int pin_loop;           /* the same of the loop */
-	const char *json;       /* NULL = none */
-	uint32_t timeout;       /* seconds; 0 = none */
-	uint32_t grace;         /* seconds */
+	int pin_loop;           /* the same of the only loop */
+	struct loops_option loops;
+	const char *json; /* NULL = none */
+	uint32_t timeout; /* seconds; 0 = none */
+	uint32_t grace;   /* seconds */
 	bool help;
 };
 
