@@ -8,7 +8,7 @@
 #include "loop/state.h"
 
 #define FIRST_NS 4096u      /* the shortest look that is worth it: about what a sleep costs */
-#define LOOKS 16u           /* between two readings of the clock */
+#define LOOKS 32u           /* between two readings of the clock */
 #define WINDOW_NS 10000000u /* unused credit is kept so long */
 
 uint32_t vdb__poll_adapt(uint32_t ns, uint64_t gap, uint32_t max)
@@ -141,10 +141,25 @@ bool vdb__poll_over(struct vdb__source *source)
 
 /* ---- Looking ---- */
 
+/* What is not a request of a guest's. */
+static bool due(const struct vdb_loop *loop)
+{
+	return loop->engine->ops->ready(loop->engine) || !vdb__loop_idle(loop);
+}
+
+/* Requests first, and more often: it is for their guests that we look. */
 static bool found(struct vdb_loop *loop)
 {
-	return vdb__sources_look(loop, false) || loop->engine->ops->ready(loop->engine) ||
-	       !vdb__loop_idle(loop);
+	for (unsigned i = 0; i < LOOKS; i++) {
+		if (vdb__sources_look(loop, false))
+			return true;
+		if (i % 4)
+			continue;
+		if (due(loop))
+			return true;
+		vdb__cpu_relax();
+	}
+	return false;
 }
 
 /* Those not worth it any more are armed, each by itself. True: one has work after all. */
@@ -205,11 +220,8 @@ bool vdb__poll(struct vdb_loop *loop)
 	if (!worth_it(loop) || (last && !affordable(loop, last)))
 		return false;
 	while (!work && !vdb__list_empty(&loop->hot)) {
-		for (unsigned i = 0; i < LOOKS; i++) {
-			if (found(loop))
-				return true;
-			vdb__cpu_relax();
-		}
+		if (found(loop))
+			return true;
 		polling->now = vdb__now();
 		if (last)
 			account(loop, polling->now - last);
