@@ -77,6 +77,19 @@ void blk_machine_ask(struct blk_machine *m, uint64_t features, bool irq, uint32_
 	m->irq = irq;
 	*params = (struct blk_params){
 	        .features = m->features, .irq = irq, .gsi = gsi, .rounds = ROUNDS, .size = 64};
+	if (m->open_end)
+		params->rounds = UINT32_MAX;
+}
+
+void blk_machine_stop(struct blk_machine *m)
+{
+	__atomic_store_n(&params_of(m)->rounds, 1u, __ATOMIC_RELEASE);
+}
+
+/* Of an open end: as many as the requests that came back, but for the last three, speak of. */
+static uint32_t rounds_of(const struct blk_machine *m)
+{
+	return m->open_end ? (uint32_t)((params_of(m)->done - 3) / BLK_SLOTS + 1) / 2 : ROUNDS;
 }
 
 /* As the guest goes about it: blk_place(). */
@@ -87,7 +100,7 @@ static void expect_written(const struct blk_machine *m)
 
 	ck_assert_ptr_nonnull(want);
 	image_pattern(want, BLK_DISK, SEED);
-	for (uint32_t i = 0; i < ROUNDS * BLK_SLOTS; i++) {
+	for (uint32_t i = 0; i < rounds_of(m) * BLK_SLOTS; i++) {
 		uint64_t piece = (i / BLK_SLOTS + i % BLK_SLOTS * (pieces / BLK_SLOTS)) % pieces;
 
 		for (uint32_t w = 0; w < BLK_PIECE / 8; w++) {
@@ -112,7 +125,7 @@ void blk_machine_run(struct blk_machine *m)
 	              m->f.report[0], (unsigned long long)params->done, params->wrong);
 	ck_assert_uint_eq(params->negotiated, m->features | BIT(VIRTIO_F_VERSION_1));
 	ck_assert_uint_eq(params->capacity, BLK_DISK / 512);
-	ck_assert_uint_eq(params->done, (2 * ROUNDS - 1) * BLK_SLOTS + 3);
+	ck_assert_uint_eq(params->done, (2ull * rounds_of(m) - 1) * BLK_SLOTS + 3);
 	ck_assert_str_eq(params->id, "bare metal");
 	ck_assert_uint_eq(params->irqs > 0, m->irq);
 	must(vdb_virtio_query(m->device, &info));

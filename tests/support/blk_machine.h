@@ -22,6 +22,7 @@ struct blk_machine {
 	struct vdb_virtio *device;
 	uint64_t features; /* asked for */
 	uint32_t irq;
+	bool open_end; /* the guest goes on until blk_machine_stop() */
 	char path[64];
 };
 
@@ -34,6 +35,8 @@ void blk_machine_close(struct blk_machine *m);
 void blk_machine_plug(struct blk_machine *m, uint32_t flags);
 /* Tells the guest what to do; gsi is for its interrupt controller. */
 void blk_machine_ask(struct blk_machine *m, uint64_t features, bool irq, uint32_t gsi);
+/* Any thread: the guest ends after the round that it is in. */
+void blk_machine_stop(struct blk_machine *m);
 /* Runs vCPU 0 until the guest ends; fails the test unless all went well and the image has what the guest says
  * that it wrote. */
 void blk_machine_run(struct blk_machine *m);

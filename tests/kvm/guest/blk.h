@@ -200,7 +200,7 @@ static inline void blk_run(struct virtio *dev)
 {
 	blk_open(dev);
 	blk_identify();
-	for (uint32_t round = 0; round < blk->rounds; round++) {
+	for (uint32_t round = 0; round < __atomic_load_n(&blk->rounds, __ATOMIC_ACQUIRE); round++) {
 		if (round == blk->rounds / 2)
 			blk_cache_off(dev);
 		blk_write_round(round);

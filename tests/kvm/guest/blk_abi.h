@@ -25,7 +25,7 @@ struct blk_params {
 	uint32_t irq; /* by interrupt, `gsi` through the IOAPIC or, over pci, 0 = MSI-X; start in kernel mode.
 	                 Else polling */
 	uint32_t gsi;
-	uint32_t rounds; /* each is written at other places, until the disk is full */
+	uint32_t rounds; /* each is written at other places, until the disk is full; may change: atomic */
 	uint32_t size;   /* of the queue */
 	/* The guest's: */
 	uint64_t negotiated;
