@@ -34,7 +34,8 @@
 #define MICROVM_BASE 0xfeb00000ull /* 24 slots of 512 bytes */
 #define MICROVM_STEP 0x200u
 #define MICROVM_SLOTS 24u
-#define DISARM_EVERY 8192u /* the event index wraps after 65536 */
+#define DISARM_EVERY 8192u /* see virtq_split_disarm() */
+#define PIC_MASK 0x21u     /* of the first; its pin 5 may be the disk's */
 
 struct hvm_start_info {
 	uint32_t magic, version, flags, modules;
@@ -375,6 +376,7 @@ void guest_main(uint64_t start, uint64_t unused1, uint64_t unused2)
 {
 	(void)unused1;
 	(void)unused2;
+	guest_out8(PIC_MASK, 0xff);
 	read_job(start);
 	chance = guest_tsc() | 1;
 	if (job.native)

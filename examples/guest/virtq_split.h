@@ -125,10 +125,13 @@ static inline bool virtq_split_arm(struct virtq *q)
 	return virtq_split_pending(q);
 }
 
+/* With an event index it means: not for the next 32768, so a driver that polls says it again now and then.
+ * Nearer behind, at q->last - 1, the device would find it if it published that one, and we took it, before it
+ * looked. */
 static inline void virtq_split_disarm(struct virtq *q)
 {
 	__atomic_store_n(&virtq_avail(q)->flags, VRING_AVAIL_F_NO_INTERRUPT, __ATOMIC_RELAXED);
-	__atomic_store_n(virtq_used_event(q), (uint16_t)(q->last - 1), __ATOMIC_RELAXED);
+	__atomic_store_n(virtq_used_event(q), (uint16_t)(q->last + 0x8000u), __ATOMIC_RELAXED);
 }
 
 #endif
