@@ -10,7 +10,8 @@
  *     WORK   null: 4 KiB reads, and nothing behind them; or of the file: read, write (4 KiB at random),
  *            seqread, seqwrite (128 KiB), pair (a write and a FLUSH)
  *     DEPTH  1 to 128
- *     -direct, -asleep, -calls    O_DIRECT; no polling; the system calls are counted (which takes time)
+ *     -direct, -asleep, -fixed, -calls    O_DIRECT; no polling; guest memory is registered with io_uring
+ * (vdb); the system calls are counted (which takes time)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +86,7 @@ static bool find(const char **at, const void *table, size_t row, size_t rows, si
 
 static bool possible(const struct disk_job *job)
 {
-	if (job->depth < 1 || job->depth > BENCH_DEPTH)
+	if (job->depth < 1 || job->depth > BENCH_DEPTH || (job->fixed && job->vmm != DISK_VDB))
 		return false;
 	switch (job->vmm) {
 	case DISK_QEMU:
@@ -125,10 +126,12 @@ static bool understand(const char *name, const struct bench_options *o, struct n
 	at = *end == '-' ? end + 1 : end;
 	job->direct = step_over(&at, "direct");
 	job->asleep = step_over(&at, "asleep");
+	job->fixed = step_over(&at, "fixed");
 	job->count_calls = step_over(&at, "calls");
-	snprintf(n->what, sizeof(n->what), "%s%s, depth %u: %s%s%s%s", works[work].what,
+	snprintf(n->what, sizeof(n->what), "%s%s, depth %u: %s%s%s%s%s", works[work].what,
 	         job->direct ? " with O_DIRECT" : "", job->depth, vmms[vmm].name, ring < RINGS ? ", " : "",
-	         rings[ring].name, job->asleep ? ", loop asleep" : "");
+	         rings[ring].name, job->asleep ? ", loop asleep" : "",
+	         job->fixed ? ", registered memory" : "");
 	return !*at && possible(job);
 }
 
@@ -151,7 +154,7 @@ static void report(const struct bench_options *o, const char *name, const struct
 
 static void usage(void)
 {
-	printf("usage: bench_disk [OPTION...] VMM-RING-WORK-DEPTH[-direct][-asleep][-calls]...\n");
+	printf("usage: bench_disk [OPTION...] VMM-RING-WORK-DEPTH[-direct][-asleep][-fixed][-calls]...\n");
 	bench_usage();
 	printf("VMM: vdb, qemu, preadv, host (without RING)\nRING: split, split-table, packed, packed-table, "
 	       "ring\nWORK:");

@@ -26,6 +26,7 @@ struct disk_job {
 	bool direct;      /* O_DIRECT */
 	bool sequential;  /* else at random */
 	bool asleep;      /* the loop sleeps as soon as it has nothing to do */
+	bool fixed;       /* vdb: guest memory is registered with io_uring */
 	bool count_calls; /* of the kernel, by the thread that serves; costs time */
 };
 

@@ -23,7 +23,8 @@ struct disk {
 static void make_loop(struct disk *d, const struct bench_options *o, const struct disk_job *job)
 {
 	const struct vdb_loop_config config = {.size = sizeof(config),
-	                                       .poll_ns = job->asleep ? 0 : DISK_POLL_NS};
+	                                       .poll_ns = job->asleep ? 0 : DISK_POLL_NS,
+	                                       .flags = job->fixed ? VDB_LOOP_REGISTER_MEMORY : 0};
 
 	bench_must(vdb_loop_create(&config, &d->loop));
 	bench_must(vdb_loop_start(d->loop, o->loop_cpu, "loop"));
