@@ -179,7 +179,8 @@ void bench_vm_serve(struct bench_vm *vm, struct vdb_backend *backend, uint32_t p
 	struct vdb_loop_config loop = {.size = sizeof(loop), .poll_ns = poll_ns};
 	struct vdb_ring_config ring = {
 	        .size = sizeof(ring), .sq_entries = BENCH_DEPTH, .gpa = RING, .features = VDB_F_EVENT_IDX};
-	struct vdb_lane_config lane = {.size = sizeof(lane), .kick_fd = vdb_doorbell_fd(vm->doorbell, 0)};
+	struct vdb_lane_config lane = {
+	        .size = sizeof(lane), .kick_fd = vdb_doorbell_fd(vm->doorbell, 0), .limit = vm->limit};
 	struct vdb_queue *queue;
 
 	bench_must(vdb_loop_create(&loop, &vm->loop));

@@ -49,8 +49,9 @@ void vdb_limit_destroy(struct vdb_limit *limit);
 
 /*
  * Other numbers, from now on, for those that wait too: none waits longer, or less long, than the
- * new rate asks for. Debts stay what they were, in bytes and operations; what was unlimited
- * begins with a full bucket. Errors as of create, and then nothing has changed. Any thread.
+ * new rate asks for. What is in the bucket stays what it was, in bytes and operations, and debts too,
+ * but for what a smaller burst has no room for; what was unlimited begins with a full bucket. Errors as of
+ * create, and then nothing has changed. Any thread.
  */
 VDB_MUST_CHECK int vdb_limit_set(struct vdb_limit *limit, const struct vdb_limit_config *config);
 

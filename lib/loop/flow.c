@@ -10,6 +10,7 @@
 #define PORTION_TIME (SECOND / 500)
 
 __extension__ typedef unsigned __int128 wide;
+__extension__ typedef __int128 difference;
 
 /* Units that flow in `ns`, less than a second; and the part of a unit beyond them, in billionths. */
 static uint64_t part(uint64_t rate, uint64_t ns, uint64_t *rest)
@@ -82,35 +83,42 @@ bool vdb__flow_far(const struct vdb__flow *flow, uint64_t now)
 	return passed(flow, now, &rest) >= FAR;
 }
 
-/* How much more has been given than has flowed. From the origin: what has flowed since then may be any
- * number. */
-static uint64_t debt(const struct vdb__flow *flow, uint64_t given, uint64_t now)
+uint64_t vdb__flow_full(const struct vdb__flow *flow, uint64_t now)
 {
-	int64_t ahead = (int64_t)(given - flow->base);
-	uint64_t rest, units;
+	return vdb__flow_at(flow, now) - flow->burst;
+}
 
-	if (ahead <= 0)
-		return 0;
-	units = passed(flow, now, &rest);
-	return (uint64_t)ahead > units ? (uint64_t)ahead - units : 0;
+/* How far `given` is behind; negative: it is ahead, which is debt. From the origin: what has flowed since
+ * then may be any number. */
+static difference behind(const struct vdb__flow *flow, uint64_t given, uint64_t now)
+{
+	uint64_t rest;
+
+	return (difference)passed(flow, now, &rest) - (int64_t)(given - flow->base);
 }
 
 uint64_t vdb__flow_level(const struct vdb__flow *flow, uint64_t given, uint64_t now)
 {
-	uint64_t owed;
+	difference level;
 
 	if (!flow->rate)
 		return UINT64_MAX;
-	owed = debt(flow, given, now);
-	return owed < flow->burst ? flow->burst - owed : 0;
+	level = behind(flow, given, now);
+	if (level <= 0)
+		return 0;
+	return level < (difference)flow->burst ? (uint64_t)level : flow->burst;
 }
 
 uint64_t vdb__flow_give(const struct vdb__flow *flow, uint64_t given, uint64_t amount, uint64_t now)
 {
-	uint64_t at = vdb__flow_at(flow, now), owed = debt(flow, given, now);
-	uint64_t room = owed < VDB__FLOW_DEBT ? VDB__FLOW_DEBT - owed : 0;
+	difference room, level = behind(flow, given, now);
 
-	return (owed ? given : at) + (amount < room ? amount : room);
+	if (level >= (difference)flow->burst)
+		return vdb__flow_full(flow, now) + amount;
+	room = level + (difference)VDB__FLOW_DEBT;
+	if (room < (difference)amount)
+		amount = room > 0 ? (uint64_t)room : 0;
+	return given + amount;
 }
 
 uint64_t vdb__flow_portion(const struct vdb__flow *flow)
@@ -127,8 +135,8 @@ uint64_t vdb__flow_when(const struct vdb__flow *flow, uint64_t position)
 	int64_t ahead = (int64_t)(position - flow->base);
 	wide ns;
 
-	if (!flow->rate || ahead <= 0 || (uint64_t)ahead <= flow->burst)
+	if (!flow->rate || ahead <= 0)
 		return 0;
-	ns = ((wide)((uint64_t)ahead - flow->burst) * SECOND + flow->rate - 1) / flow->rate + flow->since;
+	ns = ((wide)ahead * SECOND + flow->rate - 1) / flow->rate + flow->since;
 	return ns < UINT64_MAX ? (uint64_t)ns : UINT64_MAX;
 }

@@ -50,7 +50,7 @@ static void flows_write(struct vdb_limit *limit, const struct vdb__flow flows[VD
 	vdb__store_release(&limit->generation, limit->generation + 1);
 }
 
-/* What was given long ago is as if it had been given now. */
+/* What nobody took is lost, but for the burst. */
 static void catch_up(struct vdb_limit *limit, unsigned unit, uint64_t at)
 {
 	uint64_t given = vdb__load(&limit->given[unit]);
@@ -72,7 +72,7 @@ static void move_origin(struct vdb_limit *limit, uint64_t now)
 		flows[i] = vdb__flow_change(flow, flow->rate, flow->burst, now);
 		/* Seen from the old origin, where differences are small. */
 		if (vdb__flow_level(flow, given, now) >= flow->burst)
-			catch_up(limit, i, flows[i].base);
+			catch_up(limit, i, vdb__flow_full(&flows[i], now));
 	}
 	flows_write(limit, flows);
 	pthread_mutex_unlock(&limit->lock);
@@ -211,6 +211,8 @@ VDB_EXPORT int vdb_limit_create(const struct vdb_limit_config *config, struct vd
 	vdb__list_init(&limit->permits);
 	limit->flows[0][VDB__BYTES] = vdb__flow_begin(own.bytes_per_s, own.bytes_burst, now);
 	limit->flows[0][VDB__OPS] = vdb__flow_begin(own.ops_per_s, own.ops_burst, now);
+	for (unsigned i = 0; i < VDB__UNITS; i++)
+		limit->given[i] = vdb__flow_full(&limit->flows[0][i], now);
 	*out = limit;
 	return 0;
 }
@@ -230,9 +232,9 @@ static void change(struct vdb_limit *limit, unsigned unit, uint64_t rate, uint64
 
 	*to = vdb__flow_change(flow, rate, burst, now);
 	if (!flow->rate)
-		vdb__store(&limit->given[unit], to->base);
+		vdb__store(&limit->given[unit], vdb__flow_full(to, now));
 	else if (vdb__flow_level(flow, vdb__load(&limit->given[unit]), now) >= flow->burst)
-		catch_up(limit, unit, to->base);
+		catch_up(limit, unit, to->base - flow->burst);
 }
 
 VDB_EXPORT int vdb_limit_set(struct vdb_limit *limit, const struct vdb_limit_config *config)

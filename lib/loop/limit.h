@@ -47,7 +47,7 @@ bool vdb__limit_open(struct vdb_limit *limit, unsigned unit, uint64_t now);
 /* Gives out a portion that is not there yet: returns it, and when to have it. */
 uint64_t vdb__limit_reserve(struct vdb_limit *limit, unsigned unit, uint64_t now, uint64_t *position);
 
-/* The moment from which on a position is covered, ns. */
+/* The moment when a position is reached, ns. */
 uint64_t vdb__limit_when(const struct vdb_limit *limit, unsigned unit, uint64_t position);
 
 /* More was used than had been given, or less. */
