@@ -107,11 +107,12 @@ static uint32_t events(const struct options *o)
 
 static int start_loops(struct demo *demo)
 {
-	struct vdb_loop_config config = {.size = sizeof(config),
-	                                 .engine = demo->options.engine,
-	                                 .cq_entries = events(&demo->options),
-	                                 .pool_threads = -1};
+	struct vdb_loop_config config = demo->options.poll;
 
+	config.size = sizeof(config);
+	config.engine = demo->options.engine;
+	config.cq_entries = events(&demo->options);
+	config.pool_threads = -1;
 	return loops_start(&demo->options.loops, &config, &demo->loops);
 }
 

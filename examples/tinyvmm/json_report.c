@@ -71,6 +71,8 @@ static struct json_object *loop(const struct vdb_loop_stats *stats, uint32_t thr
 	put(to, "bells", stats->bells);
 	put(to, "ios", stats->ios);
 	put(to, "poll_hits", stats->poll_hits);
+	put(to, "poll_misses", stats->poll_misses);
+	put(to, "poll_time_ns", stats->poll_time_ns);
 	put(to, "served", stats->served);
 	return to;
 }

@@ -43,6 +43,8 @@ static struct json_object *loop(const struct vdb_loops *loops)
 	put(to, "ios", stats.ios);
 	put(to, "posts", stats.posts);
 	put(to, "poll_hits", stats.poll_hits);
+	put(to, "poll_misses", stats.poll_misses);
+	put(to, "poll_time_ns", stats.poll_time_ns);
 	return to;
 }
 
@@ -64,6 +66,8 @@ static struct json_object *queue(const struct vdb_lane_stats *stats, uint32_t in
 	put(to, "poll_hits", stats->poll_hits);
 	put(to, "triggers", stats->triggers);
 	put(to, "suppressed", stats->suppressed);
+	put(to, "coalesced", stats->coalesced);
+	put(to, "poll_ns", stats->poll_ns);
 	put(to, "inflight", stats->inflight);
 	return to;
 }

@@ -124,6 +124,8 @@ static void add(struct vdb_loop_stats *total, const struct vdb_loop_stats *one)
 	total->timers += one->timers;
 	total->rearms += one->rearms;
 	total->poll_hits += one->poll_hits;
+	total->poll_misses += one->poll_misses;
+	total->poll_time_ns += one->poll_time_ns;
 	total->served += one->served;
 }
 

@@ -8,6 +8,7 @@
 #include <vdb/loop.h>
 
 #include "json_report.h"
+#include "polling.h"
 #include "tinyvmm.h"
 #include "values.h"
 
@@ -29,6 +30,10 @@ static const char help_text[] =
         "  --flush-every N      a FLUSH after so many writes (512)\n"
         "  --memory BYTES       memory of each VM; K, M, G may follow (what it needs)\n"
         "  --engine ENGINE      auto, uring or epoll (auto)\n"
+        "  --poll US[,mode=adaptive|always][,cpu=PERCENT][,coalesce=US]\n"
+        "                       before they sleep, loops look at rings so long after their last use,\n"
+        "                       at most; by what it brings, or always; with so much of a CPU;\n"
+        "                       hold interrupts back so long, at most (0: sleep at once)\n"
         "  --loops N[,cpus=A:B:...][,place=POLICY]\n"
         "                       loops, each with a thread, on these host CPUs; VMs are placed on\n"
         "                       them round-robin, least-loaded or pinned (1 loop, round-robin)\n"
@@ -87,6 +92,7 @@ enum {
 	OPT_FLUSH_EVERY,
 	OPT_MEMORY,
 	OPT_ENGINE,
+	OPT_POLL,
 	OPT_LOOPS,
 	OPT_PIN,
 	OPT_JSON,
@@ -106,6 +112,7 @@ static const struct option table[] = {
         {"flush-every", required_argument, NULL, OPT_FLUSH_EVERY},
         {"memory", required_argument, NULL, OPT_MEMORY},
         {"engine", required_argument, NULL, OPT_ENGINE},
+        {"poll", required_argument, NULL, OPT_POLL},
         {"loops", required_argument, NULL, OPT_LOOPS},
         {"pin", required_argument, NULL, OPT_PIN},
         {"json", required_argument, NULL, OPT_JSON},
@@ -168,6 +175,8 @@ static int take(struct options *o, int option, const char *text)
 	case OPT_IMAGE:
 		o->image = text;
 		return 0;
+	case OPT_POLL:
+		return polling_parse(&o->poll, text);
 	case OPT_LOOPS:
 		return loops_parse(&o->loops, text);
 	case OPT_DIRECT:

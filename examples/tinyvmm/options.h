@@ -19,9 +19,10 @@ struct options {
 	uint64_t requests; /* of each VM */
 	uint32_t depth;    /* 0 = mixed */
 	enum mode mode;
-	uint32_t doorbell; /* VDB_DOORBELL_* */
-	uint32_t engine;   /* VDB_ENGINE_* */
-	const char *image; /* NULL: a temporary file */
+	uint32_t doorbell;           /* VDB_DOORBELL_* */
+	uint32_t engine;             /* VDB_ENGINE_* */
+	struct vdb_loop_config poll; /* its poll_* fields and coalesce_ns */
+	const char *image;           /* NULL: a temporary file */
 	bool direct;
 	uint32_t slice;       /* blocks of the image for each VM */
 	uint32_t flush_every; /* writes */

@@ -53,9 +53,11 @@ static int prepare(struct run *run)
 
 static int start_loops(struct run *run)
 {
-	struct vdb_loop_config config = {
-	        .size = sizeof(config), .engine = run->options.engine, .pool_threads = -1};
+	struct vdb_loop_config config = run->options.poll;
 
+	config.size = sizeof(config);
+	config.engine = run->options.engine;
+	config.pool_threads = -1;
 	if (loops_start(&run->options.loops, &config, &run->loops))
 		return -1;
 	run->loop = vdb_loops_get(run->loops, 0);

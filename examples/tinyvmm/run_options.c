@@ -10,6 +10,7 @@
 #include "json_report.h"
 #include "layout.h"
 #include "pins.h"
+#include "polling.h"
 #include "tinyvmm.h"
 #include "values.h"
 
@@ -47,6 +48,10 @@ static const char help_text[] =
         "  --hugepages          memory of 2 MiB pages\n"
         "  --memfd              memory that others can map\n"
         "  --engine ENGINE      auto, uring or epoll (auto)\n"
+        "  --poll US[,mode=adaptive|always][,cpu=PERCENT][,coalesce=US]\n"
+        "                       before they sleep, loops look at rings so long after their last use,\n"
+        "                       at most; by what it brings, or always; with so much of a CPU;\n"
+        "                       hold interrupts back so long, at most (0: sleep at once)\n"
         "  --loops N[,cpus=A:B:...][,place=POLICY]\n"
         "                       loops, each with a thread, on these host CPUs; queues of disks\n"
         "                       are placed on them round-robin, least-loaded or pinned (1 loop)\n"
@@ -92,6 +97,7 @@ enum {
 	OPT_HUGEPAGES,
 	OPT_MEMFD,
 	OPT_ENGINE,
+	OPT_POLL,
 	OPT_LOOPS,
 	OPT_PIN,
 	OPT_JSON_STATS,
@@ -119,6 +125,7 @@ static const struct option table[] = {
         {"hugepages", no_argument, NULL, OPT_HUGEPAGES},
         {"memfd", no_argument, NULL, OPT_MEMFD},
         {"engine", required_argument, NULL, OPT_ENGINE},
+        {"poll", required_argument, NULL, OPT_POLL},
         {"loops", required_argument, NULL, OPT_LOOPS},
         {"pin", required_argument, NULL, OPT_PIN},
         {"json-stats", required_argument, NULL, OPT_JSON_STATS},
@@ -221,6 +228,8 @@ static int take(struct run_options *o, int option, const char *text)
 	case OPT_ENGINE:
 	case OPT_ACPI:
 		return take_choice(o, option, text);
+	case OPT_POLL:
+		return polling_parse(&o->poll, text);
 	case OPT_LOOPS:
 		return loops_parse(&o->loops, text);
 	case OPT_PIN:

@@ -36,9 +36,10 @@ struct run_options {
 	const char *serial_log; /* what the serial port gets goes to this file; NULL: nowhere else */
 	bool console;           /* the terminal is hvc0, else ttyS0 */
 	bool no_acpi;
-	uint32_t engine;        /* VDB_ENGINE_* */
-	int pins[RUN_MAX_CPUS]; /* host CPU of each vCPU, -1 = any */
-	int pin_loop;           /* the same of the only loop */
+	uint32_t engine;             /* VDB_ENGINE_* */
+	struct vdb_loop_config poll; /* its poll_* fields and coalesce_ns */
+	int pins[RUN_MAX_CPUS];      /* host CPU of each vCPU, -1 = any */
+	int pin_loop;                /* the same of the only loop */
 	struct loops_option loops;
 	const char *json; /* NULL = none */
 	uint32_t timeout; /* seconds; 0 = none */
