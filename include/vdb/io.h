@@ -22,6 +22,10 @@ enum {
 	VDB_IO_POLL = 5,      /* one shot: result is the revents; mode = poll events */
 };
 
+/* flags: READV, WRITEV: the file is open with O_DIRECT. What waits for its device goes there early, and a
+ * file with a number may be polled for its answer (VDB_LOOP_IOPOLL). */
+#define VDB_IO_DIRECT (1u << 0)
+
 /*
  * One host operation. The caller's; it, `iov` and the memory that `iov` names must stay
  * until `done`. The kernel is through with them then, but for one case: when the io_uring
@@ -37,7 +41,7 @@ struct vdb_io {
 	uint32_t niov;
 	int32_t mode;
 	uint32_t file;   /* fd, as vdb_io_file_add() of this loop numbered it; 0 = it has no number */
-	uint32_t flags;  /* 0 */
+	uint32_t flags;  /* VDB_IO_DIRECT, or 0 */
 	uint64_t offset; /* READV, WRITEV: UINT64_MAX is the file's own position */
 	uint64_t len;
 	/* Called once, on the loop's thread, never from within vdb_io_submit(): what the

@@ -50,6 +50,11 @@ enum {
  * kernel needs to pin what is new: populate it before (VDB_REGION_PREFAULT). */
 #define VDB_LOOP_REGISTER_MEMORY (1u << 1)
 
+/* Reads and writes of O_DIRECT files (VDB_FILE_DIRECT) are polled for, by a second ring, instead of
+ * waiting for their interrupt. The loop does not sleep while one is in flight. For devices that have queues
+ * for it (nvme.poll_queues); a file whose device has none goes the ordinary way after its first request. */
+#define VDB_LOOP_IOPOLL (1u << 2)
+
 struct vdb_loop_config {
 	uint32_t size;
 	uint32_t engine;       /* VDB_ENGINE_* */
@@ -170,6 +175,7 @@ VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_
 #define VDB_LOOP_HAS_SQPOLL (1u << 1)
 #define VDB_LOOP_HAS_FILES (1u << 2)  /* vdb_io_file_add() */
 #define VDB_LOOP_HAS_MEMORY (1u << 3) /* VDB_LOOP_REGISTER_MEMORY: see memory, memory_refused */
+#define VDB_LOOP_HAS_IOPOLL (1u << 4) /* a ring for it; polled tells whether a device has queues */
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {
@@ -196,6 +202,7 @@ struct vdb_loop_stats {
 	uint64_t nowait_hits; /* of these, those that the page cache had something for */
 	uint64_t fixed_buffers;  /* of ios: in registered memory, in one piece */
 	uint64_t memory;         /* bytes registered now */
+	uint64_t polled;         /* of ios: polled for with their device */
 	uint64_t memory_refused; /* bytes that the kernel would not register, each time */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);

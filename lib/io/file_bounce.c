@@ -109,6 +109,7 @@ int vdb__file_bounce(struct vdb__file *file, struct vdb_req *req)
 	        .op = req->op == VDB_OP_READ ? VDB_IO_READV : VDB_IO_WRITEV,
 	        .fd = file->fd,
 	        .file = req->file,
+	        .flags = file->flags & VDB_FILE_DIRECT ? VDB_IO_DIRECT : 0,
 	        .done = bounce_done,
 	};
 	go_on(req);

@@ -80,6 +80,7 @@ int vdb__file_rw(struct vdb__file *file, struct vdb_req *req)
 	        .op = req->op == VDB_OP_READ ? VDB_IO_READV : VDB_IO_WRITEV,
 	        .fd = file->fd,
 	        .file = req->file,
+	        .flags = file->flags & VDB_FILE_DIRECT ? VDB_IO_DIRECT : 0,
 	        .done = rw_done,
 	};
 	go_on(req);

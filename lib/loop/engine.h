@@ -65,6 +65,8 @@ struct vdb__engine_ops {
 
 	/* The slot's file from now on; -1 = none. True if I/O may go by the index. NULL: never. */
 	bool (*file)(struct vdb__engine *engine, uint32_t index, int fd);
+	/* The same for being polled for. */
+	bool (*polls)(struct vdb__engine *engine, uint32_t index, int fd);
 	/* The same for memory, NULL = none. */
 	bool (*buffer)(struct vdb__engine *engine, uint32_t index, void *base, uint64_t len);
 

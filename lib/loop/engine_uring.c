@@ -24,6 +24,7 @@ int vdb__uring_fail(struct uring *u, int err)
 		return vdb__fail_sys(-u->failed, "loop: io_uring had failed; destroy the loop");
 	u->failed = err;
 	io_uring_queue_exit(&u->ring);
+	vdb__uring_polled_close(u);
 	vdb__list_splice(&loop->inflight, &loop->backlog);
 	for (entry = loop->inflight.next; entry != &loop->inflight; entry = next) {
 		next = entry->next;
@@ -73,6 +74,13 @@ static int uring_enter(struct vdb__engine *engine, bool wait)
 		return vdb__uring_fail(u, u->failed);
 	}
 	vdb__uring_flush(u);
+	if (u->polling) {
+		int err = judge(u, vdb__uring_poll(u));
+
+		if (err)
+			return err;
+		wait = false; /* nobody would wake us */
+	}
 	if (wait && !vdb__uring_waits_for_room(u) && !io_uring_cq_ready(&u->ring)) {
 		vdb__count(&engine->loop->stats.sleeps, 1);
 		return judge(u, vdb__uring_hand_over(u, 1));
@@ -120,6 +128,8 @@ static int uring_bind(struct vdb__engine *engine, bool stays)
 		if (err)
 			return vdb__fail_sys(err, "loop: enable the io_uring");
 	}
+	if (!u->enabled)
+		vdb__uring_polled_enable(u);
 	u->enabled = true;
 	u->parked = false;
 	if (stays)
@@ -162,8 +172,10 @@ static void uring_destroy(struct vdb__engine *engine)
 {
 	struct uring *u = vdb__uring_of(engine);
 
-	if (!u->failed)
+	if (!u->failed) {
 		io_uring_queue_exit(&u->ring);
+		vdb__uring_polled_close(u);
+	}
 	free(u);
 }
 
@@ -179,6 +191,7 @@ static const struct vdb__engine_ops uring_ops = {
         .submit = vdb__uring_submit,
         .cancel = vdb__uring_cancel,
         .file = vdb__uring_file,
+        .polls = vdb__uring_polls,
         .buffer = vdb__uring_buffer,
         .enter = uring_enter,
         .reap = vdb__uring_reap,
@@ -207,6 +220,7 @@ int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out)
 	vdb__list_init(&u->unsent);
 	vdb__store(&loop->stats.uring_flags, flags);
 	vdb__store(&loop->stats.features, flags & IORING_SETUP_SQPOLL ? VDB_LOOP_HAS_SQPOLL : 0);
+	vdb__uring_polled_open(u);
 	*out = &u->engine;
 	return 0;
 }

@@ -20,6 +20,7 @@ enum {
 	IO_SENT = 2,        /* in the SQ or in the kernel */
 	IO_WAITING = 4,     /* a poll stands for it, since it gave EAGAIN */
 	IO_UNCANCELLED = 8, /* the cancellation has yet to be sent */
+	IO_POLLED = 16,     /* on the ring that is polled */
 };
 
 struct uring {
@@ -33,7 +34,13 @@ struct uring {
 	int event_fd;             /* for those who nest the loop */
 	bool nested;
 	bool enabled;
-	bool known; /* to its thread, by number */
+	bool known;             /* to its thread, by number */
+	unsigned fresh;         /* of inflight, O_DIRECT and not handed over yet */
+	unsigned polling;       /* of inflight, on the ring that is polled */
+	struct io_uring polled; /* VDB_LOOP_IOPOLL */
+	bool has_polled;
+	unsigned polled_files; /* room in its table */
+	bool polled_buffers;   /* it has them all, too */
 	bool asked_for_files;
 	unsigned files; /* room in the ring's table */
 	bool asked_for_buffers, has_buffers;
@@ -92,8 +99,30 @@ int vdb__uring_hand_over(struct uring *u, unsigned wait);
 
 /* ---- engine_uring_known.c ---- */
 
+/* A table with all slots empty; how many, 0 = the kernel makes none. */
+unsigned vdb__uring_open_files(struct io_uring *ring);
+
 bool vdb__uring_file(struct vdb__engine *engine, uint32_t index, int fd);
 bool vdb__uring_buffer(struct vdb__engine *engine, uint32_t index, void *base, uint64_t len);
+
+/* ---- engine_uring_polled.c ---- */
+
+/* Without one all is as before. */
+void vdb__uring_polled_open(struct uring *u);
+void vdb__uring_polled_enable(struct uring *u);
+void vdb__uring_polled_close(struct uring *u);
+
+/* The file becomes one that can be polled for, or none. */
+bool vdb__uring_polls(struct vdb__engine *engine, uint32_t index, int fd);
+
+/* An SQE of that ring for the io, NULL: it is for the other one. */
+struct io_uring_sqe *vdb__uring_polled_sqe(struct uring *u, struct vdb_io *io);
+
+/* Hands over what is queued there, and looks for what is done. */
+int vdb__uring_poll(struct uring *u);
+
+/* Its result is that the device is not polled for: the next ones go the ordinary way. */
+bool vdb__uring_unpolled(struct uring *u, const struct vdb_io *io, int res);
 
 /* ---- engine_uring_event.c ---- */
 

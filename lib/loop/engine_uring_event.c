@@ -58,6 +58,12 @@ static void io_event(struct uring *u, struct vdb_io *io, int res)
 	if (own->flags & IO_UNCANCELLED)
 		u->uncancelled--;
 	own->flags &= (uint16_t) ~(IO_SENT | IO_UNCANCELLED);
+	if (own->flags & IO_POLLED) {
+		u->polling--;
+		own->flags &= (uint16_t)~IO_POLLED;
+		if (vdb__uring_unpolled(u, io, res))
+			res = -EINTR; /* to be done again */
+	}
 	if (again(u, io, res))
 		return;
 	if (own->flags & IO_CANCEL && (res == -EINTR || res == -EAGAIN || own->flags & IO_WAITING))
@@ -82,6 +88,22 @@ static void event(struct uring *u, const struct io_uring_cqe *cqe)
 }
 
 /* Each CQE is copied and its slot given back before its handler runs: that may submit. */
+static unsigned reap_ring(struct uring *u, struct io_uring *ring)
+{
+	unsigned count = io_uring_cq_ready(ring);
+
+	for (unsigned i = 0; i < count && !u->failed; i++) {
+		struct io_uring_cqe *next = NULL, cqe;
+
+		if (io_uring_peek_cqe(ring, &next) || !next)
+			break;
+		cqe = *next;
+		io_uring_cq_advance(ring, 1);
+		event(u, &cqe);
+	}
+	return count;
+}
+
 unsigned vdb__uring_reap(struct vdb__engine *engine)
 {
 	struct uring *u = vdb__uring_of(engine);
@@ -91,16 +113,9 @@ unsigned vdb__uring_reap(struct vdb__engine *engine)
 		return 0;
 	if (io_uring_cq_has_overflow(&u->ring))
 		engine->loop->rescan = true;
-	count = io_uring_cq_ready(&u->ring);
-	for (unsigned i = 0; i < count && !u->failed; i++) {
-		struct io_uring_cqe *next = NULL, cqe;
-
-		if (io_uring_peek_cqe(&u->ring, &next) || !next)
-			break;
-		cqe = *next;
-		io_uring_cq_advance(&u->ring, 1);
-		event(u, &cqe);
-	}
+	count = reap_ring(u, &u->ring);
+	if (u->polling && !u->failed)
+		count += reap_ring(u, &u->polled);
 	vdb__count(&engine->loop->stats.events, count);
 	return count;
 }
@@ -109,7 +124,7 @@ bool vdb__uring_ready(const struct vdb__engine *engine)
 {
 	struct uring *u = vdb__uring_of(engine);
 
-	return u->failed || io_uring_cq_ready(&u->ring) ||
+	return u->failed || u->polling || io_uring_cq_ready(&u->ring) ||
 	       vdb__uring_kernel_flags(u) & (engine->blind ? IORING_SQ_CQ_OVERFLOW : ~0u);
 }
 

@@ -10,7 +10,7 @@
 #define FEWEST_FILES 64u
 
 /* All slots empty; a table may be limited by RLIMIT_NOFILE, which is not ours to change. */
-static unsigned open_files(struct io_uring *ring)
+unsigned vdb__uring_open_files(struct io_uring *ring)
 {
 	int fds[VDB__FILES_MAX], err = -EMFILE;
 	unsigned n = VDB__FILES_MAX;
@@ -32,7 +32,7 @@ bool vdb__uring_file(struct vdb__engine *engine, uint32_t index, int fd)
 	if (u->failed)
 		return false;
 	if (!u->asked_for_files) {
-		u->files = open_files(&u->ring);
+		u->files = vdb__uring_open_files(&u->ring);
 		vdb__uring_has(u, VDB_LOOP_HAS_FILES, u->files);
 	}
 	u->asked_for_files = true;
@@ -49,8 +49,15 @@ bool vdb__uring_buffer(struct vdb__engine *engine, uint32_t index, void *base, u
 		return false;
 	if (!u->asked_for_buffers) {
 		u->has_buffers = !io_uring_register_buffers_sparse(&u->ring, VDB__BUFFERS_MAX);
+		u->polled_buffers =
+		        u->has_polled && !io_uring_register_buffers_sparse(&u->polled, VDB__BUFFERS_MAX);
 		vdb__uring_has(u, VDB_LOOP_HAS_MEMORY, u->has_buffers);
 	}
 	u->asked_for_buffers = true;
-	return u->has_buffers && io_uring_register_buffers_update_tag(&u->ring, index, &iov, NULL, 1) == 1;
+	if (!u->has_buffers || io_uring_register_buffers_update_tag(&u->ring, index, &iov, NULL, 1) != 1)
+		return false;
+	/* All of them or none; those that it got before go with the ring. */
+	u->polled_buffers = u->polled_buffers &&
+	                    io_uring_register_buffers_update_tag(&u->polled, index, &iov, NULL, 1) == 1;
+	return true;
 }

@@ -6,6 +6,8 @@
 #include "loop/engine_uring.h"
 
 #define MAX_TRANSFER 0x7ffff000u
+#define EARLY 8u        /* ios: about as long as what the call costs, and what wakes a device */
+#define EARLY_GROWTH 4u /* a device's worth of work that is gone while so much is prepared: never */
 
 /* The kernel's thread, while awake, sees for itself what is submitted. */
 static bool needs_call(const struct uring *u)
@@ -19,6 +21,7 @@ int vdb__uring_hand_over(struct uring *u, unsigned wait)
 	bool kernel_work = vdb__uring_kernel_flags(u), call = needs_call(u);
 	int ret;
 
+	u->fresh = 0;
 	if (wait)
 		ret = io_uring_submit_and_wait(&u->ring, wait);
 	else if (kernel_work)
@@ -92,11 +95,11 @@ static unsigned one_length(const struct vdb_io *io)
 
 /* One piece needs no iovec, which the kernel would copy; and no pages to be looked up, where they are known.
  */
-static void prep_transfer(struct uring *u, struct io_uring_sqe *sqe, const struct vdb_io *io)
+static void prep_transfer(struct uring *u, struct io_uring_sqe *sqe, struct vdb_io *io)
 {
 	struct vdb_loop *loop = u->engine.loop;
 	bool reads = io->op == VDB_IO_READV;
-	const struct vdb__buffer *buffer;
+	const struct vdb__buffer *buffer = NULL;
 	const void *at = io->iov;
 	unsigned len = io->niov, op = reads ? IORING_OP_READV : IORING_OP_WRITEV;
 
@@ -106,7 +109,8 @@ static void prep_transfer(struct uring *u, struct io_uring_sqe *sqe, const struc
 	}
 	at = io->iov->iov_base;
 	len = one_length(io);
-	buffer = vdb__memory_find(&loop->memory, at, len);
+	if (!(vdb__io_own(io)->flags & IO_POLLED) || u->polled_buffers)
+		buffer = vdb__memory_find(&loop->memory, at, len);
 	op = reads ? IORING_OP_READ : IORING_OP_WRITE;
 	if (buffer) {
 		op = reads ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
@@ -117,7 +121,7 @@ static void prep_transfer(struct uring *u, struct io_uring_sqe *sqe, const struc
 		sqe->buf_index = (uint16_t)buffer->index;
 }
 
-static bool prep_op(struct uring *u, struct io_uring_sqe *sqe, const struct vdb_io *io)
+static bool prep_op(struct uring *u, struct io_uring_sqe *sqe, struct vdb_io *io)
 {
 	switch (io->op) {
 	case VDB_IO_READV:
@@ -148,10 +152,33 @@ static void name_file(struct uring *u, struct io_uring_sqe *sqe, const struct vd
 	vdb__count(&u->engine.loop->stats.fixed_files, 1);
 }
 
+/*
+ * What is handed over together, the kernel holds back until the last of it is prepared, a microsecond or so
+ * each: all the while a device that has little else to do stands idle. So as soon as there is several times
+ * what it has, it gets that; the more it has, the longer what follows may wait to go in one call.
+ */
+static void hand_over_early(struct uring *u)
+{
+	unsigned theirs = u->inflight - u->fresh;
+
+	if (u->enabled && u->fresh >= EARLY && u->fresh >= EARLY_GROWTH * theirs)
+		(void)vdb__uring_hand_over(u, 0); /* an error comes again, where it can be told */
+}
+
+static struct io_uring_sqe *sqe_for(struct uring *u, struct vdb_io *io)
+{
+	struct io_uring_sqe *sqe;
+
+	if (u->parked)
+		return NULL;
+	sqe = u->has_polled ? vdb__uring_polled_sqe(u, io) : NULL;
+	return sqe ? sqe : get_sqe(u);
+}
+
 static bool start(struct uring *u, struct vdb_io *io)
 {
 	struct vdb__io *own = vdb__io_own(io);
-	struct io_uring_sqe *sqe = u->parked ? NULL : get_sqe(u);
+	struct io_uring_sqe *sqe = sqe_for(u, io);
 
 	if (!sqe)
 		return false;
@@ -163,6 +190,10 @@ static bool start(struct uring *u, struct vdb_io *io)
 	io_uring_sqe_set_data(sqe, tagged(io, TAG_IO));
 	own->flags |= IO_SENT;
 	u->inflight++;
+	if (io->flags & VDB_IO_DIRECT && !(own->flags & IO_POLLED)) {
+		u->fresh++;
+		hand_over_early(u);
+	}
 	return true;
 }
 
@@ -199,6 +230,8 @@ void vdb__uring_cancel(struct vdb__engine *engine, struct vdb_io *io)
 	own->flags |= IO_CANCEL;
 	if (!(own->flags & IO_SENT)) {
 		vdb__io_done_later(engine->loop, io, -ECANCELED);
+	} else if (own->flags & IO_POLLED) {
+		return; /* ends by itself, soon */
 	} else if (!send_cancel(u, io)) {
 		own->flags |= IO_UNCANCELLED;
 		u->uncancelled++;

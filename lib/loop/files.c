@@ -27,6 +27,7 @@ static void tell_engine(struct vdb_loop *loop, struct vdb__file_slot *slot)
 	uint32_t index = (uint32_t)(slot - loop->files.slots);
 
 	slot->known = ops->file && ops->file(loop->engine, index, slot->fd);
+	slot->pollable = slot->known && ops->polls && ops->polls(loop->engine, index, slot->fd);
 }
 
 VDB_EXPORT uint32_t vdb_io_file_add(struct vdb_loop *loop, int fd)
@@ -50,6 +51,8 @@ VDB_EXPORT void vdb_io_file_remove(struct vdb_loop *loop, uint32_t file)
 	slot = &files->slots[file - 1];
 	if (slot->known)
 		(void)loop->engine->ops->file(loop->engine, file - 1, -1);
+	if (slot->known && loop->engine->ops->polls)
+		(void)loop->engine->ops->polls(loop->engine, file - 1, -1);
 	*slot = (struct vdb__file_slot){0};
 	if (file - 1 < files->lowest)
 		files->lowest = file - 1;
@@ -65,7 +68,7 @@ void vdb__files_renew(struct vdb_loop *loop)
 void vdb__files_unknown(struct vdb_loop *loop)
 {
 	for (uint32_t i = 0; loop->files.slots && i < VDB__FILES_MAX; i++)
-		loop->files.slots[i].known = false;
+		loop->files.slots[i].known = loop->files.slots[i].pollable = false;
 }
 
 void vdb__files_fini(struct vdb_loop *loop)

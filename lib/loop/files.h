@@ -18,7 +18,8 @@ struct vdb_loop;
 struct vdb__file_slot {
 	int fd;
 	bool used;
-	bool known; /* to the engine: I/O may go by the slot's index */
+	bool known;    /* to the engine: I/O may go by the slot's index */
+	bool pollable; /* to it as well, with no word yet that its device is not polled for */
 };
 
 struct vdb__files {
@@ -27,9 +28,9 @@ struct vdb__files {
 };
 
 /* NULL: not told, or the engine goes by the fd. `file` is the caller's number. */
-static inline const struct vdb__file_slot *vdb__file_known(const struct vdb__files *files, uint32_t file)
+static inline struct vdb__file_slot *vdb__file_known(const struct vdb__files *files, uint32_t file)
 {
-	const struct vdb__file_slot *slot;
+	struct vdb__file_slot *slot;
 
 	if (!file || file > VDB__FILES_MAX || !files->slots)
 		return NULL;

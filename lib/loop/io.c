@@ -13,7 +13,9 @@ VDB_EXPORT void vdb_io_submit(struct vdb_loop *loop, struct vdb_io *io)
 	*own = (struct vdb__io){0};
 	vdb__list_append(&loop->inflight, &own->link);
 	vdb__count(&loop->stats.ios, 1);
-	if (loop->closing && vdb__io_endless(io))
+	if (io->flags & ~VDB_IO_DIRECT)
+		vdb__io_done_later(loop, io, -EINVAL);
+	else if (loop->closing && vdb__io_endless(io))
 		vdb__io_done_later(loop, io, -ECANCELED);
 	else
 		loop->engine->ops->submit(loop->engine, io);

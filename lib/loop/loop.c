@@ -20,7 +20,7 @@
 #define MAX_ENTRIES 32768u
 #define MAX_QUANTUM (1ull << 40)
 #define MAX_POOL 64
-#define KNOWN_FLAGS (VDB_LOOP_SQPOLL | VDB_LOOP_REGISTER_MEMORY)
+#define KNOWN_FLAGS (VDB_LOOP_SQPOLL | VDB_LOOP_REGISTER_MEMORY | VDB_LOOP_IOPOLL)
 
 static int check_flags(const struct vdb_loop_config *own)
 {
@@ -296,6 +296,7 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .fixed_files = vdb__load(&loop->stats.fixed_files),
 	        .fixed_buffers = vdb__load(&loop->stats.fixed_buffers),
 	        .memory = vdb__load(&loop->stats.memory),
+	        .polled = vdb__load(&loop->stats.polled),
 	        .memory_refused = vdb__load(&loop->stats.memory_refused),
 	};
 

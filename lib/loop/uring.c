@@ -136,6 +136,16 @@ int vdb__uring_open(const struct vdb_loop *loop, struct io_uring *ring, unsigned
 	return err ? explain(err, config->sq_entries) : 0;
 }
 
+int vdb__uring_open_polled(const struct vdb_loop *loop, struct io_uring *ring)
+{
+	unsigned used;
+
+	return open_best(&loop->config,
+	                 IORING_SETUP_IOPOLL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL |
+	                         IORING_SETUP_R_DISABLED,
+	                 ring, &used);
+}
+
 /* liburing 2.3 declares io_uring_enable_rings() but lacks it. */
 int vdb__uring_enable(struct io_uring *ring)
 {

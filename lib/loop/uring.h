@@ -10,6 +10,9 @@
  * flags. It may be disabled as yet: IORING_SETUP_R_DISABLED. -ENOSYS or -EPERM with the reason. */
 int vdb__uring_open(const struct vdb_loop *loop, struct io_uring *ring, unsigned *used);
 
+/* One for VDB_LOOP_IOPOLL, likewise; 0 or a negative errno, without a word. */
+int vdb__uring_open_polled(const struct vdb_loop *loop, struct io_uring *ring);
+
 /* The calling thread becomes the one that may use the ring. 0 or a positive errno. */
 int vdb__uring_enable(struct io_uring *ring);
 
