@@ -59,6 +59,7 @@ void vdb__poll_init(struct vdb_loop *loop)
 	loop->polling = (struct vdb__polling){
 	        .max_ns = config->poll_mode == VDB_POLL_NEVER ? 0 : config->poll_ns,
 	        .fixed = config->poll_mode == VDB_POLL_ALWAYS,
+	        .any_ns = config->poll_mode == VDB_POLL_ALWAYS ? config->poll_ns : 0,
 	        .percent = config->poll_cpu ? config->poll_cpu : 100,
 	};
 	vdb__list_init(&loop->polling.held);
@@ -90,6 +91,11 @@ void vdb__poll_rang(struct vdb__source *source)
 		return;
 	now = vdb__poll_now(loop);
 	vdb__store(budget, vdb__poll_adapt(*budget, now - source->since, loop->polling.max_ns));
+	if (!loop->polling.quiet)
+		return;
+	loop->polling.any_ns =
+	        vdb__poll_adapt(loop->polling.any_ns, now - loop->polling.quiet, loop->polling.max_ns);
+	loop->polling.quiet = 0;
 }
 
 void vdb__source_answered(struct vdb__source *source)
@@ -162,17 +168,22 @@ static bool found(struct vdb_loop *loop)
 	return false;
 }
 
-/* Those not worth it any more are armed, each by itself. True: one has work after all. */
+/* Those not worth it any more are armed, each by itself; but none as long as the loop itself has a budget,
+ * since it stays awake for whoever comes next. True: one has work after all. */
 static bool expire(struct vdb_loop *loop)
 {
 	struct vdb__list *entry = loop->hot.next, *next;
-	bool work = false;
+	struct vdb__polling *polling = &loop->polling;
+	bool work = false, awake;
 
+	if (!polling->quiet)
+		polling->quiet = polling->now;
+	awake = polling->now - polling->quiet < polling->any_ns;
 	for (; entry != &loop->hot; entry = next) {
 		struct vdb__source *source = vdb__container(entry, struct vdb__source, link);
 
 		next = entry->next;
-		if (!vdb__poll_over(source))
+		if (!vdb__poll_over(source) || awake)
 			continue;
 		if (vdb__source_arm(source))
 			vdb__count(&loop->stats.poll_misses, budget_of(source) != 0);
@@ -206,6 +217,8 @@ static bool worth_it(const struct vdb_loop *loop)
 
 	if (!loop->polling.max_ns)
 		return false;
+	if (loop->polling.any_ns)
+		return true;
 	while (entry != &loop->hot && !budget_of(vdb__container(entry, const struct vdb__source, link)))
 		entry = entry->next;
 	return entry != &loop->hot;

@@ -22,9 +22,11 @@ struct vdb__polling {
 	uint32_t max_ns; /* of either budget; 0 = never */
 	bool fixed;      /* every budget is max_ns, whatever it brings */
 	uint32_t percent;
-	int64_t credit;        /* ns that may be spent looking, if there is a cap: percent < 100 */
-	uint64_t credited;     /* up to when it has been given */
-	uint64_t now;          /* the clock, if it has been read in this turn; else 0 */
+	int64_t credit;    /* ns that may be spent looking, if there is a cap: percent < 100 */
+	uint64_t credited; /* up to when it has been given */
+	uint32_t any_ns;   /* budget of the loop itself: so soon there is something, of one ring or another */
+	uint64_t quiet;    /* ns, since when there has been nothing; 0 = there is, or it is not known */
+	uint64_t now;      /* the clock, if it has been read in this turn; else 0 */
 	struct vdb__list held; /* struct vdb__hold, in order of holding */
 };
 

@@ -5,9 +5,10 @@
 #include "base/error.h"
 #include "loop/throttle.h"
 
-/* Found empty so often while others kept the loop busy, a source is left to its doorbell:
- * what a turn costs follows the rings in use. */
-#define COLD_AFTER 64u
+/* Found empty so often while others kept the loop busy, a source is left to its doorbell: what a turn costs
+ * follows the rings in use. So many looks cost about what a bell does, the guest's share included; and a
+ * thousand rings that take turns with one request each must stay, or each request has its bell. */
+#define COLD_AFTER 1024u
 
 static void watch_init(struct vdb_loop *loop, struct vdb__source *source, int fd)
 {
@@ -194,6 +195,8 @@ bool vdb__loop_arm(struct vdb_loop *loop)
 	struct vdb__list *entry = loop->hot.next, *next;
 	bool idle = true;
 
+	if (loop->polling.max_ns && !loop->polling.quiet && entry != &loop->hot)
+		loop->polling.quiet = vdb__poll_now(loop);
 	for (; entry != &loop->hot; entry = next) {
 		next = entry->next;
 		idle &= vdb__source_arm(vdb__container(entry, struct vdb__source, link));

@@ -59,6 +59,8 @@ unsigned vdb__turn(struct vdb_loop *loop)
 	run_batches(loop);
 	did += vdb__tenants_serve(loop);
 	run_batches(loop);
+	if (did)
+		loop->polling.quiet = 0;
 	did += vdb__sources_look(loop, !vdb__list_empty(&loop->active) || (loop->polling.max_ns && did));
 	vdb__thread_loop = outer;
 	return did;

@@ -122,11 +122,11 @@ START_TEST(an_empty_source_is_not_looked_at_for_ever)
 
 	fake_add(loop, &busy, NULL, 1);
 	fake_add(loop, &empty, NULL, 1);
-	for (int i = 0; i < 200; i++)
+	for (int i = 0; i < 2000; i++)
 		ck_assert_int_eq(vdb_loop_step(loop), 1);
 	ck_assert_int_eq(empty.source.state, VDB__IDLE);
 	ck_assert_uint_eq(empty.arms, 1);
-	ck_assert_uint_lt(empty.looks, 100);
+	ck_assert_uint_lt(empty.looks, 1100);
 	fake_produce(&empty, 1);
 	for (int i = 0; i < 200 && !empty.served; i++)
 		ck_assert_int_eq(vdb_loop_step(loop), 1);

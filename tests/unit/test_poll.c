@@ -150,6 +150,43 @@ START_TEST(a_ring_that_is_used_seldom_is_not)
 }
 END_TEST
 
+/* It rings after a pause of the loop's own; by itself it has been silent for long. */
+static void ring_after_pause(struct fake *fake, uint64_t pause)
+{
+	fake_now += pause;
+	fake_produce(fake, 1);
+	while (fake->work)
+		test_turn(loop);
+	settle(fake);
+}
+
+/* A thousand rings, each used seldom: each would be armed, and have to ring, though the loop never rests. */
+START_TEST(rings_that_follow_each_other_keep_the_loop_looking)
+{
+	struct fake one = {0}, other = {0};
+	uint64_t spent;
+
+	open_loop(VDB_POLL_ADAPTIVE, 0);
+	fake_add(loop, &one, NULL, 1);
+	fake_add(loop, &other, NULL, 1);
+	settle(&one);
+	settle(&other);
+	ring_after_pause(&one, 1000000);
+	ck_assert_uint_eq(test_loop_stats(loop).poll_time_ns, 0);
+	ring_after_pause(&other, 1000);
+	ck_assert_uint_eq(other.source.poll_ns, 0);
+	ck_assert_uint_gt(test_loop_stats(loop).poll_time_ns, 4096 - 3 * TICK);
+	/* And when they do not, not. */
+	ring_after_pause(&one, 1000000);
+	spent = test_loop_stats(loop).poll_time_ns;
+	ring_after_pause(&other, 1000000);
+	ck_assert_uint_eq(test_loop_stats(loop).poll_time_ns, spent);
+	fake_remove(&one);
+	fake_remove(&other);
+	test_loop_end(loop);
+}
+END_TEST
+
 START_TEST(an_idle_ring_is_not_looked_at_while_another_is)
 {
 	struct fake busy = {0}, idle = {0};
@@ -322,6 +359,7 @@ int main(void)
 	tcase_add_test(tc, a_ring_that_is_used_often_is_looked_at);
 	tcase_add_test(tc, a_ring_that_is_used_seldom_is_not);
 	tcase_add_test(tc, an_idle_ring_is_not_looked_at_while_another_is);
+	tcase_add_test(tc, rings_that_follow_each_other_keep_the_loop_looking);
 	tcase_add_test(tc, what_is_found_by_a_look_needs_no_bell);
 	tcase_add_test(tc, always_means_all_of_it_for_every_ring);
 	tcase_add_test(tc, never_asks_for_no_time);
