@@ -129,6 +129,7 @@ static int create_disk(struct run *run, struct device *device, uint32_t index)
 	};
 
 	device->name = disk->id;
+	device->limit = at.limit = disk->limit;
 	spread(run, &at, index);
 	return vdb_blk_create(&config, &device->virtio);
 }
@@ -169,6 +170,8 @@ static int create_tenants(struct run *run)
 
 	for (uint32_t i = 0; i < vdb_loops_count(run->loops) && !err; i++)
 		err = vdb_tenant_create(vdb_loops_get(run->loops, i), &run->devices.tenants[i]);
+	for (uint32_t i = 0; i < vdb_loops_count(run->loops) && !err; i++)
+		err = vdb_tenant_limit(run->devices.tenants[i], run->limit);
 	return err;
 }
 

@@ -12,6 +12,7 @@
 struct device {
 	const char *name; /* in messages and statistics */
 	struct vdb_virtio *virtio;
+	struct vdb_limit *limit;      /* NULL: none */
 	struct vdb_virtio_pci *pci;   /* one of these two */
 	struct vdb_virtio_mmio *mmio; /* at base, gsi */
 	vdb_gpa_t base;

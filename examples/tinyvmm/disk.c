@@ -125,6 +125,10 @@ static const struct key keys[] = {
 
 static int take(struct disk *disk, const char *name, const char *value)
 {
+	int taken = rates_take(&disk->rates, "--disk", name, value);
+
+	if (taken <= 0)
+		return taken;
 	for (size_t i = 0; i < KEYS; i++) {
 		if (strcmp(keys[i].name, name) != 0)
 			continue;
@@ -173,6 +177,8 @@ int disk_parse(struct disk *disk, const char *from, uint32_t number, bool packed
 		return complain("--disk %s: say path=FILE, or null,size=BYTES", from);
 	if (*disk->path && disk->size)
 		return complain("--disk %s: size is for null; a file has its own", from);
+	if (rates_check(&disk->rates, "--disk"))
+		return -1;
 	if (!*disk->serial)
 		snprintf(disk->serial, sizeof(disk->serial), "%.20s", disk->id);
 	return 0;

@@ -6,7 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "limits.h"
+
 struct vdb_backend;
+struct vdb_limit;
 
 struct disk {
 	char path[4096]; /* "": null */
@@ -19,7 +22,9 @@ struct disk {
 	bool no_lock;
 	bool write_through;
 	bool packed;
+	struct rates rates;
 	struct vdb_backend *backend;
+	struct vdb_limit *limit; /* NULL: none */
 };
 
 /* Takes the text behind --disk; `number` makes its default id, `packed` is the default for

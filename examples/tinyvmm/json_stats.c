@@ -48,6 +48,22 @@ static struct json_object *loop(const struct vdb_loops *loops)
 	return to;
 }
 
+static void put_limit(struct json_object *to, struct vdb_limit *limit)
+{
+	struct vdb_limit_stats stats = {.size = sizeof(stats)};
+	struct json_object *own;
+
+	if (!limit || vdb_limit_stats(limit, &stats))
+		return;
+	own = json_object_new_object();
+	put(own, "bytes", stats.bytes);
+	put(own, "ops", stats.ops);
+	put(own, "throttled", stats.throttled);
+	put(own, "waited_ns", stats.waited_ns);
+	put(own, "waiting", stats.waiting);
+	json_object_object_add(to, "limit", own);
+}
+
 static struct json_object *queue(const struct vdb_lane_stats *stats, uint32_t index)
 {
 	struct json_object *to = json_object_new_object();
@@ -90,6 +106,7 @@ static struct json_object *device(const struct device *device)
 		if (!vdb_virtio_queue_stats(device->virtio, i, &stats))
 			json_object_array_add(queues, queue(&stats, i));
 	json_object_object_add(to, "queues", queues);
+	put_limit(to, device->limit);
 	return to;
 }
 
@@ -118,6 +135,7 @@ static struct json_object *whole(struct run *run)
 	for (uint32_t i = 0; i < run->devices.count; i++)
 		json_object_array_add(devices, device(&run->devices.all[i]));
 	json_object_object_add(to, "devices", devices);
+	put_limit(to, run->limit);
 	return to;
 }
 

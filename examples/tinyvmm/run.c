@@ -44,7 +44,7 @@ static int open_disks(struct run *run)
 
 static int prepare(struct run *run)
 {
-	if (devices_check(&run->options) || open_kvm(run) || open_disks(run))
+	if (devices_check(&run->options) || limits_create(run) || open_kvm(run) || open_disks(run))
 		return -1;
 	return firmware_memory(run) || firmware_load(run) ? -1 : 0;
 }
@@ -236,6 +236,7 @@ static void tear_down(struct run *run)
 		complain("%s", vdb_errmsg());
 	for (uint32_t i = 0; i < run->options.disk_count; i++)
 		disk_close(&run->options.disks[i]);
+	limits_destroy(run);
 	vdb_kvm_close(run->kvm);
 	ending_destroy(&run->ending);
 	if (run->signals >= 0)

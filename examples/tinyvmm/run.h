@@ -30,6 +30,7 @@ struct run {
 	struct vdb_serial *serial;
 	struct vdb_platform *platform;
 	struct devices devices;
+	struct vdb_limit *limit; /* of the whole VM; NULL: none */
 	struct ending ending;
 	int signals; /* signalfd */
 };

@@ -36,6 +36,12 @@ static const char help_text[] =
         "           id=NAME       in messages and statistics (disk0, disk1, ...)\n"
         "           serial=TEXT   what the guest reads as serial number (its id)\n"
         "           lock=off      do not lock the file against other users\n"
+        "           bps=BYTES     at most so many bytes a second; K, M, G may follow\n"
+        "           iops=N        at most so many requests a second\n"
+        "           burst=MS      of them as many at once as come in so many milliseconds (10)\n"
+        "  --limit KEY=VALUE,... bps, iops and burst, of all devices together\n"
+        "  --limits FILE        lines like `disk0 bps=10M,iops=500` or `vm iops=1000`; SIGUSR2 reads\n"
+        "                       them again\n"
         "  --rng                a random number generator\n"
         "  --serial             the terminal is the serial port, ttyS0 (default)\n"
         "  --console            the terminal is a virtio console, hvc0\n"
@@ -62,7 +68,7 @@ static const char help_text[] =
         "  --help               this text\n"
         "\n"
         "Signals: TERM, INT, HUP press the power button, the second one ends at once; USR1 writes\n"
-        "statistics; USR2 takes up changed sizes of image files.\n"
+        "statistics; USR2 takes up changed sizes of image files, and what is in the --limits file.\n"
         "Exit status: 0 powered off, 1 something failed, 2 refused before it started, 3 rebooted,\n"
         "4 panicked, 5 timed out, 6 triple fault, 7 killed, 64+n wrote n to the debug-exit port.\n";
 
@@ -85,6 +91,8 @@ enum {
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_DISK,
+	OPT_LIMIT,
+	OPT_LIMITS,
 	OPT_RNG,
 	OPT_SERIAL,
 	OPT_CONSOLE,
@@ -113,6 +121,8 @@ static const struct option table[] = {
         {"cpus", required_argument, NULL, OPT_CPUS},
         {"memory", required_argument, NULL, OPT_MEMORY},
         {"disk", required_argument, NULL, OPT_DISK},
+        {"limit", required_argument, NULL, OPT_LIMIT},
+        {"limits", required_argument, NULL, OPT_LIMITS},
         {"rng", no_argument, NULL, OPT_RNG},
         {"serial", no_argument, NULL, OPT_SERIAL},
         {"console", no_argument, NULL, OPT_CONSOLE},
@@ -223,6 +233,11 @@ static int take(struct run_options *o, int option, const char *text)
 		return value_size("--memory", text, &o->memory);
 	case OPT_DISK:
 		return take_disk(o, text);
+	case OPT_LIMIT:
+		return rates_parse(&o->limit, "--limit", text);
+	case OPT_LIMITS:
+		o->limits = text;
+		return 0;
 	case OPT_TRANSPORT:
 	case OPT_NOTIFY:
 	case OPT_ENGINE:

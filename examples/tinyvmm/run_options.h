@@ -41,9 +41,11 @@ struct run_options {
 	int pins[RUN_MAX_CPUS];      /* host CPU of each vCPU, -1 = any */
 	int pin_loop;                /* the same of the only loop */
 	struct loops_option loops;
-	const char *json; /* NULL = none */
-	uint32_t timeout; /* seconds; 0 = none */
-	uint32_t grace;   /* seconds */
+	const char *json;   /* NULL = none */
+	uint32_t timeout;   /* seconds; 0 = none */
+	uint32_t grace;     /* seconds */
+	struct rates limit; /* of all devices together */
+	const char *limits; /* a file; NULL: none */
 	bool help;
 };
 

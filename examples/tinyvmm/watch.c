@@ -110,6 +110,7 @@ static void take_signal(struct run *run, int number, struct deadlines *deadlines
 		break;
 	case SIGUSR2:
 		resize_disks(run);
+		limits_reload(run);
 		break;
 	case SIGQUIT:
 		ending_set(&run->ending, TINYVMM_KILLED, "ended by a signal");
