@@ -173,9 +173,10 @@ VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_
 /* What of io_uring is in use, besides its setup flags. */
 #define VDB_LOOP_HAS_RING_FD (1u << 0) /* the ring is known to its thread: no look-up of its fd */
 #define VDB_LOOP_HAS_SQPOLL (1u << 1)
-#define VDB_LOOP_HAS_FILES (1u << 2)  /* vdb_io_file_add() */
-#define VDB_LOOP_HAS_MEMORY (1u << 3) /* VDB_LOOP_REGISTER_MEMORY: see memory, memory_refused */
-#define VDB_LOOP_HAS_IOPOLL (1u << 4) /* a ring for it; polled tells whether a device has queues */
+#define VDB_LOOP_HAS_FILES (1u << 2)   /* vdb_io_file_add() */
+#define VDB_LOOP_HAS_MEMORY (1u << 3)  /* VDB_LOOP_REGISTER_MEMORY: see memory, memory_refused */
+#define VDB_LOOP_HAS_SIGNALS (1u << 5) /* interrupts by call_fd may go with what else is submitted */
+#define VDB_LOOP_HAS_IOPOLL (1u << 4)  /* a ring for it; polled tells whether a device has queues */
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {
@@ -203,6 +204,7 @@ struct vdb_loop_stats {
 	uint64_t fixed_buffers;  /* of ios: in registered memory, in one piece */
 	uint64_t memory;         /* bytes registered now */
 	uint64_t polled;         /* of ios: polled for with their device */
+	uint64_t signals;        /* interrupts that needed no system call of their own */
 	uint64_t memory_refused; /* bytes that the kernel would not register, each time */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);

@@ -4,17 +4,13 @@
  * once a turn; and if it interrupts often, not even that, as long as the loop is awake. What has
  * been completed is published before, and at once: a guest that looks sees it.
  */
-#include <unistd.h>
-
 #include "io/lane.h"
 #include "loop/poll.h"
 
 static void fire(struct vdb_lane *lane)
 {
 	uint32_t coalesce_ns = vdb__loop_coalesce_ns(lane->loop);
-	const uint64_t one = 1;
 	uint64_t now;
-	ssize_t n;
 
 	lane->irq_turn = vdb__loop_turn(lane->loop);
 	if (coalesce_ns) {
@@ -26,9 +22,7 @@ static void fire(struct vdb_lane *lane)
 	if (lane->trigger) {
 		lane->trigger(lane->trigger_arg);
 	} else if (lane->call_fd >= 0) {
-		/* EAGAIN: the counter is full, so the guest has been told. */
-		n = write(lane->call_fd, &one, sizeof(one));
-		(void)n;
+		vdb__loop_signal(lane->loop, lane->call_fd);
 	}
 }
 

@@ -60,9 +60,10 @@ void vdb__lane_introduce(struct vdb_lane *lane)
 		tell_regions(lane);
 }
 
-/* Before the backend, which may close its file. */
+/* Before the backend, which may close its file, and before the lane's own are closed. */
 void vdb__lane_withdraw(struct vdb_lane *lane)
 {
+	vdb__loop_unsignal(lane->loop, lane->call_fd);
 	vdb_io_file_remove(lane->loop, lane->file);
 	lane->file = 0;
 	forget_regions(lane, lane->registered, lane->nregistered);

@@ -153,6 +153,7 @@ static void attach_failed(struct vdb_lane *lane)
 {
 	lane->queue->ops->fail(lane->queue, VDB_REASON_HOST);
 	vdb__lane_publish(lane);
+	vdb__loop_unsignal(lane->loop, lane->call_fd);
 	end_unless_awaited(lane);
 }
 

@@ -70,6 +70,12 @@ struct vdb__engine_ops {
 	/* The same for memory, NULL = none. */
 	bool (*buffer)(struct vdb__engine *engine, uint32_t index, void *base, uint64_t len);
 
+	/* An eventfd is to be written with what is queued. False: there is no room, or it cannot. NULL:
+	 * never. */
+	bool (*signal)(struct vdb__engine *engine, int fd);
+	/* What of that is still queued is written now. */
+	void (*unsignal)(struct vdb__engine *engine, int fd);
+
 	/* Hands to the kernel what is queued; waits for an event if `wait`. */
 	int (*enter)(struct vdb__engine *engine, bool wait);
 	/* Reports what has arrived, without a system call if possible. Returns how much. */

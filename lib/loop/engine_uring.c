@@ -23,6 +23,7 @@ int vdb__uring_fail(struct uring *u, int err)
 	if (u->failed)
 		return vdb__fail_sys(-u->failed, "loop: io_uring had failed; destroy the loop");
 	u->failed = err;
+	vdb__uring_signal_all(u);
 	io_uring_queue_exit(&u->ring);
 	vdb__uring_polled_close(u);
 	vdb__list_splice(&loop->inflight, &loop->backlog);
@@ -155,8 +156,9 @@ static int uring_park(struct vdb__engine *engine)
 	u->uncancelled = 0;
 	for (entry = list->next; entry != list; entry = entry->next, u->uncancelled++)
 		vdb__container(entry, struct vdb__io, link)->flags |= IO_UNCANCELLED;
-	while (!err && u->inflight) {
-		err = uring_enter(engine, true);
+	/* At least once: eventfds may be waiting to be written. */
+	while (!err && (u->inflight || (!u->failed && vdb__uring_unsent(u)))) {
+		err = uring_enter(engine, u->inflight);
 		vdb__loop_reap(engine->loop);
 	}
 	forget_ring(u);
@@ -192,6 +194,8 @@ static const struct vdb__engine_ops uring_ops = {
         .cancel = vdb__uring_cancel,
         .file = vdb__uring_file,
         .polls = vdb__uring_polls,
+        .signal = vdb__uring_signal,
+        .unsignal = vdb__uring_unsignal,
         .buffer = vdb__uring_buffer,
         .enter = uring_enter,
         .reap = vdb__uring_reap,
@@ -220,6 +224,7 @@ int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out)
 	vdb__list_init(&u->unsent);
 	vdb__store(&loop->stats.uring_flags, flags);
 	vdb__store(&loop->stats.features, flags & IORING_SETUP_SQPOLL ? VDB_LOOP_HAS_SQPOLL : 0);
+	vdb__uring_has(u, VDB_LOOP_HAS_SIGNALS, vdb__uring_signals(u));
 	vdb__uring_polled_open(u);
 	*out = &u->engine;
 	return 0;

@@ -36,6 +36,7 @@ struct uring {
 	bool enabled;
 	bool known;             /* to its thread, by number */
 	unsigned fresh;         /* of inflight, O_DIRECT and not handed over yet */
+	unsigned signals;       /* since the last of the queue was handed over */
 	unsigned polling;       /* of inflight, on the ring that is polled */
 	struct io_uring polled; /* VDB_LOOP_IOPOLL */
 	bool has_polled;
@@ -104,6 +105,14 @@ unsigned vdb__uring_open_files(struct io_uring *ring);
 
 bool vdb__uring_file(struct vdb__engine *engine, uint32_t index, int fd);
 bool vdb__uring_buffer(struct vdb__engine *engine, uint32_t index, void *base, uint64_t len);
+
+/* ---- engine_uring_signal.c ---- */
+
+bool vdb__uring_signals(const struct uring *u);
+bool vdb__uring_signal(struct vdb__engine *engine, int fd);
+void vdb__uring_unsignal(struct vdb__engine *engine, int fd);
+/* The ring takes no more. */
+void vdb__uring_signal_all(struct uring *u);
 
 /* ---- engine_uring_polled.c ---- */
 

@@ -30,6 +30,8 @@ int vdb__uring_hand_over(struct uring *u, unsigned wait)
 		ret = io_uring_submit(&u->ring);
 	else
 		return 0;
+	if (!vdb__uring_unsent(u))
+		u->signals = 0;
 	vdb__count(&u->engine.loop->stats.enters, wait || kernel_work || call);
 	/* IORING_SQ_TASKRUN may outlive its work (Linux 6.18 leaves it set when more comes while it runs what
 	 * is left of more than 20) until there is other work. Waiting does not go by it. */

@@ -297,6 +297,7 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .fixed_buffers = vdb__load(&loop->stats.fixed_buffers),
 	        .memory = vdb__load(&loop->stats.memory),
 	        .polled = vdb__load(&loop->stats.polled),
+	        .signals = vdb__load(&loop->stats.signals),
 	        .memory_refused = vdb__load(&loop->stats.memory_refused),
 	};
 

@@ -120,6 +120,12 @@ void vdb__source_charge(struct vdb__source *source, uint64_t bytes);
 /* It ends: limits do not hold it back any more. */
 void vdb__source_ending(struct vdb__source *source);
 
+/* Writes 1 to a non-blocking eventfd, now or with what is handed to the kernel at the end of the turn. */
+void vdb__loop_signal(struct vdb_loop *loop, int fd);
+
+/* Before fd is closed: nothing is on its way any more. */
+void vdb__loop_unsignal(struct vdb_loop *loop, int fd);
+
 /* Once-per-batch work: `fn` is called after the CQEs of this turn have been reaped, and
  * again after serving, if queued meanwhile. Queueing twice is one call. */
 struct vdb__batch {

@@ -28,6 +28,12 @@ struct vdb__timers {
 	struct vdb__watch watch;
 };
 
+struct vdb__signals {
+	uint64_t turn;
+	uint32_t count;  /* in it, so far */
+	uint32_t before; /* in the turn before */
+};
+
 struct vdb_tenant {
 	uint32_t refs; /* any thread */
 	struct vdb_loop *loop;
@@ -51,6 +57,7 @@ struct vdb_loop {
 	struct vdb__list members, leaving;
 	struct vdb__timers timers;
 	struct vdb__files files;
+	struct vdb__signals signals;
 	struct vdb__memory memory;
 	struct vdb__watch wake; /* of wake_fd */
 	int wake_fd;            /* eventfd, never read: posts and stop */
@@ -131,6 +138,9 @@ unsigned vdb__sources_gone(struct vdb_loop *loop);
 bool vdb__io_endless(const struct vdb_io *io);
 unsigned vdb__ios_done(struct vdb_loop *loop);
 void vdb__ios_cancel(struct vdb_loop *loop, bool all);
+
+/* signal.c: writes an eventfd, now */
+void vdb__signal_now(int fd);
 
 /* timer.c */
 int vdb__timers_init(struct vdb_loop *loop);
