@@ -26,7 +26,18 @@ void vdb__loop_nudge(struct vdb_loop *loop)
 		vdb__loop_wake(loop);
 }
 
-/* Who finds the list empty rings; who does not knows that somebody has or will. */
+/* Stores the post, then looks whether anybody sleeps; the loop says that it sleeps, then looks for posts
+ * (vdb__loop_settle()). With both fences one of the two sees what the other has stored. */
+static void rouse(struct vdb_loop *loop)
+{
+	if (vdb__thread_loop == loop)
+		return;
+	vdb__fence_full();
+	if (vdb__load(&loop->asleep))
+		vdb__loop_wake(loop);
+}
+
+/* Who finds the list empty rouses the loop; who does not knows that somebody has or will. */
 void vdb__loop_post(struct vdb_loop *loop, struct vdb__post *post)
 {
 	struct vdb__post *head = vdb__load(&loop->posts);
@@ -38,7 +49,7 @@ void vdb__loop_post(struct vdb_loop *loop, struct vdb__post *post)
 	} while (!__atomic_compare_exchange_n(&loop->posts, &head, post, true, __ATOMIC_ACQ_REL,
 	                                      __ATOMIC_ACQUIRE));
 	if (!head)
-		vdb__loop_nudge(loop);
+		rouse(loop);
 	(void)vdb__ref_put(&loop->guests);
 }
 

@@ -75,6 +75,7 @@ struct vdb_loop {
 
 	/* Any thread. */
 	_Alignas(64) struct vdb__post *posts; /* the latest first */
+	uint32_t asleep;                      /* or about to be: who posts must wake it */
 	uint32_t stop;
 	uint32_t guests;  /* threads within post or stop: what they asked for may be done already */
 	uint32_t running; /* run() or a turn is under way */

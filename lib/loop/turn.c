@@ -53,6 +53,7 @@ unsigned vdb__turn(struct vdb_loop *loop)
 	unsigned did;
 
 	vdb__thread_loop = loop;
+	vdb__store(&loop->asleep, 0u);
 	loop->turn++;
 	did = vdb__loop_reap(loop);
 	vdb__holds_release(loop, false);
@@ -88,13 +89,24 @@ static bool may_sleep(struct vdb_loop *loop)
 	return vdb__loop_arm(loop) && vdb__loop_idle(loop);
 }
 
+/* From now on posts wake it; those before are seen here. See rouse() in post.c. */
+static bool lie_down(struct vdb_loop *loop)
+{
+	vdb__store(&loop->asleep, 1u);
+	vdb__fence_full();
+	if (vdb__loop_idle(loop))
+		return true;
+	vdb__store(&loop->asleep, 0u);
+	return false;
+}
+
 bool vdb__loop_settle(struct vdb_loop *loop)
 {
 	const void *outer = vdb__thread_loop;
 	bool idle;
 
 	vdb__thread_loop = loop;
-	idle = may_sleep(loop);
+	idle = may_sleep(loop) && lie_down(loop);
 	vdb__thread_loop = outer;
 	vdb__timers_program(loop);
 	return idle;
