@@ -164,7 +164,7 @@ static void caught(void *arg, int status)
 
 	bench_must(status);
 	if (++game->ball == game->hops) {
-		bench_gate_open(game->over);
+		bench_gate_open(vdb_gate_ref(game->over));
 		return;
 	}
 	bench_must(vdb_loop_post(vdb_loops_get(game->loops, game->ball % 2), caught, game));
