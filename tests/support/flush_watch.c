@@ -129,6 +129,12 @@ static void look_at_cqes(void)
 		cqe_seen(&cq->cqes[seen_cqes & *cq->kring_mask]);
 }
 
+/* A file that the ring knows by number is the image: the loop has no other. */
+static bool concerns_image(const struct io_uring_sqe *sqe)
+{
+	return sqe->flags & IOSQE_FIXED_FILE || is_image(sqe->fd);
+}
+
 /* What the kernel is about to be given. */
 static void look_at_sqes(struct io_uring *ring)
 {
@@ -146,7 +152,7 @@ static void look_at_sqes(struct io_uring *ring)
 		const struct io_uring_sqe *sqe = &sq->sqes[i & *sq->kring_mask];
 
 		if (sqe->opcode == IORING_OP_FSYNC && sqe->fsync_flags & IORING_FSYNC_DATASYNC &&
-		    is_image(sqe->fd))
+		    concerns_image(sqe))
 			(void)sync_starts(sqe->user_data);
 	}
 }
