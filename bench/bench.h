@@ -96,6 +96,7 @@ struct bench_vm {
 	struct vdb_gate *exited;
 	struct vdb_loop *loop;
 	struct vdb_lane *lane;
+	uint32_t poll_mode;      /* VDB_POLL_*, as the next */
 	struct vdb_limit *limit; /* of the lane; set before bench_vm_serve() */
 	uint8_t *ram;
 	struct bench_mailbox *box;

@@ -176,7 +176,7 @@ void bench_vm_start(struct bench_vm *vm)
 
 void bench_vm_serve(struct bench_vm *vm, struct vdb_backend *backend, uint32_t poll_ns)
 {
-	struct vdb_loop_config loop = {.size = sizeof(loop), .poll_ns = poll_ns};
+	struct vdb_loop_config loop = {.size = sizeof(loop), .poll_ns = poll_ns, .poll_mode = vm->poll_mode};
 	struct vdb_ring_config ring = {
 	        .size = sizeof(ring), .sq_entries = BENCH_DEPTH, .gpa = RING, .features = VDB_F_EVENT_IDX};
 	struct vdb_lane_config lane = {
