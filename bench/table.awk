@@ -1,5 +1,5 @@
 # usage: awk -v host= -v kernel= -v commit= -v date= -v load= -v command= -v json=FILE -v medians=FILE
-#	-v targets=FILE -f table.awk -f targets.awk STEPS ROWS
+#	-v targets=FILE -v partial=0|1 -f table.awk -f targets.awk STEPS ROWS
 # STEPS: one command a line, in the order of the table. ROWS: "id value unit what...<tab>command", one
 # for each time that a figure was measured; a unit may be missing. Prints median, least and most
 # of each figure and what became of the targets (see targets.awk), and writes the same with every single value

@@ -1,7 +1,8 @@
 # The second half of table.awk: what became of the targets.
 # A line of the file `targets`: VALUE | BESIDE | at-most or at-least BOUND | what it is. VALUE / BESIDE is held to the
 # bound. Each of the two is "min" or "max" of several terms, or one; a term is a figure's id, a number, or
-# FACTOR*id. What was not measured is left out of a min or max; a target with nothing left is not measured.
+# FACTOR*id. What was not measured is left out of a min or max; a target with nothing left is not measured,
+# which is not worth a line if only some groups were (`partial`).
 function term(text,    factor, star) {
 	factor = 1
 	if ((star = index(text, "*"))) {
@@ -26,6 +27,8 @@ function side(text,    n, i, parts, best, v, which) {
 }
 
 function tell_target(what, value, beside, relation, bound,    ratio, verdict) {
+	if (partial && (value == "" || beside == ""))
+		return
 	if (value == "" || beside == "" || beside == 0) {
 		verdict = "not measured"
 		ratio = ""
