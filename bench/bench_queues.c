@@ -5,11 +5,14 @@
  * the lane is the null backend, so that this is pop, check, map, complete, publish, and a
  * turn's share. The driver's own work is not counted.
  */
+#include <endian.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "bench.h"
 #include "mock.h"
+#include "virtio/blk.h"
 #include "virtq_driver.h"
 
 #define BATCH 32u
@@ -23,6 +26,8 @@ struct setup {
 	uint32_t flags; /* VDB_VIRTQ_* */
 	uint32_t bufs;  /* 1: the data; 3: header, data, status */
 	bool ring;
+	bool blk;         /* chains are requests of virtio-blk */
+	uint32_t regions; /* of the data; 0: it lies with the rest. A power of two */
 };
 
 struct bench {
@@ -32,6 +37,7 @@ struct bench {
 	struct vdb_loop *loop;
 	struct vdb_lane *lane;
 	struct vdb_backend *backend;
+	struct vdb__blk *blk;
 	const struct setup *setup;
 	int kick;
 };
@@ -44,6 +50,12 @@ static const struct setup setups[] = {
         {.flags = VDB_VIRTQ_EVENT_IDX | VDB_VIRTQ_PACKED, .bufs = 3},
         {.flags = VDB_VIRTQ_EVENT_IDX | VDB_VIRTQ_INDIRECT, .bufs = 3},
         {.flags = VDB_VIRTQ_EVENT_IDX | VDB_VIRTQ_PACKED | VDB_VIRTQ_INDIRECT, .bufs = 3},
+        {.flags = VDB_VIRTQ_EVENT_IDX, .bufs = 3, .blk = true},
+        {.flags = VDB_VIRTQ_EVENT_IDX | VDB_VIRTQ_PACKED, .bufs = 3, .blk = true},
+        {.flags = VDB_VIRTQ_EVENT_IDX | VDB_VIRTQ_INDIRECT, .bufs = 3, .blk = true},
+        {.flags = VDB_VIRTQ_EVENT_IDX | VDB_VIRTQ_PACKED | VDB_VIRTQ_INDIRECT, .bufs = 3, .blk = true},
+        {.ring = true, .regions = 2},
+        {.ring = true, .regions = 256},
 };
 
 static void step(struct bench *b)
@@ -73,6 +85,16 @@ static struct vdb_queue *make_ring(struct bench *b)
 	return queue;
 }
 
+/* The framing of virtio-blk without its device. */
+static void make_blk(struct bench *b)
+{
+	static const struct vdb_virtio_config at = {.size = sizeof(at)};
+	struct vdb_blk_config config = {.size = sizeof(config), .backend = b->backend, .at = &at};
+
+	bench_must(vdb__blk_make(&config, &b->blk));
+	bench_must(vdb__blk_ops.negotiate(b->blk, b->blk->offered));
+}
+
 static struct vdb_queue *make_virtq(struct bench *b)
 {
 	struct vdb_queue *queue = NULL;
@@ -80,11 +102,37 @@ static struct vdb_queue *make_virtq(struct bench *b)
 	virtq_driver_open(
 	        &b->d, &b->ram,
 	        &(struct vdb_virtq_config){.entries = ENTRIES, .flags = b->setup->flags, .desc = QUEUE});
-	bench_must(vdb_virtq_create(b->ram.mem, &b->d.config, &queue));
+	if (b->setup->blk) {
+		make_blk(b);
+		bench_must(vdb__virtq_create(b->ram.mem, &b->d.config, &vdb__blk_framing, b->blk, &queue));
+	} else {
+		bench_must(vdb_virtq_create(b->ram.mem, &b->d.config, &queue));
+	}
 	b->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	b->d.bell = kick;
 	b->d.bell_arg = b;
 	return queue;
+}
+
+#define FAR 0x100000000ull /* gpa of the first region of the data, if it has its own */
+#define FAR_STEP 0x100000ull
+
+/* Each of a batch's buffers in another region than the one before it: no last hit is one. */
+static vdb_gpa_t data_at(const struct bench *b, uint32_t i)
+{
+	uint32_t regions = b->setup->regions;
+
+	return regions ? FAR + (i * 37u & (regions - 1)) * FAR_STEP : DATA + i * 8192ull;
+}
+
+static void add_regions(struct bench *b)
+{
+	struct vdb_region_config region = {.size = sizeof(region), .len = 4096};
+
+	for (uint32_t i = 0; i < b->setup->regions; i++) {
+		region.gpa = FAR + i * FAR_STEP;
+		bench_must(vdb_mem_add(b->ram.mem, &region));
+	}
 }
 
 static void start(struct bench *b)
@@ -94,6 +142,7 @@ static void start(struct bench *b)
 	struct vdb_queue *queue;
 
 	mock_ram_open(&b->ram, 0, RAM);
+	add_regions(b);
 	bench_must(vdb_loop_create(&loop, &b->loop));
 	bench_must(vdb_loop_fd(b->loop));
 	bench_must(vdb_backend_null(1ull << 40, &b->backend));
@@ -124,6 +173,8 @@ static void end(struct bench *b)
 		mock_close(&b->m);
 	else
 		virtq_driver_close(&b->d);
+	if (b->blk)
+		vdb__blk_free(b->blk);
 	vdb_backend_destroy(b->backend);
 	bench_must(vdb_loop_destroy(b->loop));
 	close(b->kick);
@@ -135,8 +186,12 @@ static void submit_virtq(struct bench *b, uint32_t i)
 	vdb_gpa_t slot = DATA + i * 8192ull;
 	const struct virtq_buf bufs[3] = {
 	        {slot + 4096, 16, false}, {slot, 4096, true}, {slot + 5000, 1, true}};
+	const struct virtio_blk_outhdr header = {.type = htole32(VIRTIO_BLK_T_IN),
+	                                         .sector = htole64(i * 8ull)};
 	bool ok;
 
+	if (b->setup->blk)
+		memcpy(mock_at(&b->ram, bufs[0].gpa), &header, sizeof(header));
 	if (b->setup->flags & VDB_VIRTQ_INDIRECT)
 		ok = virtq_add_indirect(&b->d, TABLES + i * 64ull, bufs, 3, i);
 	else
@@ -150,7 +205,7 @@ static void submit(struct bench *b)
 	for (uint32_t i = 0; i < BATCH; i++) {
 		if (!b->setup->ring)
 			submit_virtq(b, i);
-		else if (!mock_prepare(&b->m, VDB_OP_READ, DATA + i * 8192ull, 4096, i * 4096ull, i))
+		else if (!mock_prepare(&b->m, VDB_OP_READ, data_at(b, i), 4096, i * 4096ull, i))
 			bench_die(BENCH_FAILED, "no room");
 	}
 	if (b->setup->ring)
@@ -234,6 +289,18 @@ int main(int argc, char **argv)
 	         .kind = 5,
 	         .what = "of a split virtqueue, tables of three"},
 	        {.name = "packed-table", .run = cost, .kind = 6, .what = "of a packed one"},
+	        {.name = "blk-split",
+	         .run = cost,
+	         .kind = 7,
+	         .what = "of virtio-blk: split, three descriptors"},
+	        {.name = "blk-packed", .run = cost, .kind = 8, .what = "packed"},
+	        {.name = "blk-split-table", .run = cost, .kind = 9, .what = "split, indirect"},
+	        {.name = "blk-packed-table", .run = cost, .kind = 10, .what = "packed, indirect"},
+	        {.name = "ring-regions-2",
+	         .run = cost,
+	         .kind = 11,
+	         .what = "native ring, data in two regions by turns"},
+	        {.name = "ring-regions-256", .run = cost, .kind = 12, .what = "in 256 regions"},
 	        {.name = "count-ring", .run = count, .kind = 0, .what = "-n batches, to be counted"},
 	        {.name = "count-split", .run = count, .kind = 1, .what = "the same"},
 	        {.name = "count-packed", .run = count, .kind = 2, .what = "the same"},

@@ -7,18 +7,16 @@
 
 static int check_served(uint32_t ops, uint8_t op)
 {
+	if (op - 1u < VDB_OP_WRITE_ZEROES)
+		return ops >> op & 1 ? 0 : -EOPNOTSUPP;
 	if (op == VDB_OP_NOP || vdb__is_memop(op))
 		return 0;
-	if (op >= VDB_OP_USER)
-		return ops >> 31 ? 0 : -EOPNOTSUPP;
-	if (op > VDB_OP_WRITE_ZEROES)
-		return -EOPNOTSUPP;
-	return ops >> op & 1 ? 0 : -EOPNOTSUPP;
+	return op >= VDB_OP_USER && ops >> 31 ? 0 : -EOPNOTSUPP;
 }
 
 static bool addresses_backend(uint8_t op)
 {
-	return op == VDB_OP_READ || op == VDB_OP_WRITE || op == VDB_OP_DISCARD || op == VDB_OP_WRITE_ZEROES;
+	return op - 1u < VDB_OP_WRITE_ZEROES && op != VDB_OP_FLUSH;
 }
 
 static int check_range(const struct vdb_backend *backend, const struct vdb__elem *elem)

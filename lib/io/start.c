@@ -16,12 +16,13 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 {
 	/* take_one() has seen to it that there is one. */
 	struct vdb__request *r = vdb__lane_take_request(lane);
+	bool ranged = has_range(elem->op);
 
 	r->pub.op = elem->op;
 	r->pub.more = elem->more;
 	r->pub.niov = 0;
-	r->pub.offset = has_range(elem->op) ? elem->offset : 0;
-	r->pub.len = has_range(elem->op) ? elem->len : 0;
+	r->pub.offset = ranged ? elem->offset : 0;
+	r->pub.len = ranged ? elem->len : 0;
 	r->pub.readable = 0;
 	r->pub.file = lane->file;
 	r->pub.iov = r->own_iov;
@@ -38,7 +39,7 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 
 static bool has_data(uint8_t op)
 {
-	return op == VDB_OP_READ || op == VDB_OP_WRITE || op >= VDB_OP_USER || vdb__is_memop(op);
+	return op - 1u < VDB_OP_WRITE || op >= VDB_OP_USER || vdb__is_memop(op);
 }
 
 /* Nothing to do is done. A USER request may mean something without data, FLUSH always does. */
@@ -59,25 +60,12 @@ static void slice_later(struct vdb_lane *lane, struct vdb__request *r)
 
 static int64_t good(const struct vdb_req *req)
 {
-	return req->op == VDB_OP_READ || req->op == VDB_OP_WRITE ? (int64_t)req->len : 0;
+	return req->op - 1u < VDB_OP_WRITE ? (int64_t)req->len : 0;
 }
 
-static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
+/* What start() said, if it is not PENDING. */
+static uint64_t answered(struct vdb_lane *lane, struct vdb__request *r, int rc, uint64_t cost)
 {
-	struct vdb_backend *backend = lane->backend;
-	uint64_t cost = has_data(r->pub.op) ? r->pub.len : 0;
-	uint8_t op = r->pub.op;
-	int rc;
-
-	r->state = VDB__REQ_STARTED;
-	rc = backend->ops.start(backend->ctx, &r->pub);
-	if (rc == VDB_REQ_PENDING) /* may be complete already */
-		return cost;
-	/* Another op: the FLUSH behind it, which is not this answer's. */
-	assert(r->state == VDB__REQ_STARTED && r->pub.op == op &&
-	       "completed by start(), which did not return PENDING");
-	if (r->state != VDB__REQ_STARTED || r->pub.op != op)
-		return cost;
 	switch (rc) {
 	case VDB_REQ_INLINE:
 		slice_later(lane, r);
@@ -90,6 +78,25 @@ static uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 		vdb__request_finish(r, rc < 0 ? rc : -EIO);
 		return 0;
 	}
+}
+
+static inline uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
+{
+	struct vdb_backend *backend = lane->backend;
+	uint8_t op = r->pub.op;
+	uint64_t cost = has_data(op) ? r->pub.len : 0;
+	int rc;
+
+	r->state = VDB__REQ_STARTED;
+	rc = backend->ops.start(backend->ctx, &r->pub);
+	if (rc == VDB_REQ_PENDING) /* may be complete already */
+		return cost;
+	/* Another op: the FLUSH behind it, which is not this answer's. */
+	assert(r->state == VDB__REQ_STARTED && r->pub.op == op &&
+	       "completed by start(), which did not return PENDING");
+	if (r->state != VDB__REQ_STARTED || r->pub.op != op)
+		return cost;
+	return answered(lane, r, rc, cost);
 }
 
 void vdb__request_stabilize(struct vdb__request *r)

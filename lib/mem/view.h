@@ -101,6 +101,14 @@ static inline void *vdb__view_ptr(struct vdb__view *view, vdb_gpa_t gpa, uint64_
 	return vdb__entry_host(entry, gpa);
 }
 
+/* Memory at gpa will be read soon, if it lies where the last look-up was. A hint: nothing is promised of gpa.
+ */
+static inline void vdb__view_prefetch(const struct vdb__view *view, vdb_gpa_t gpa)
+{
+	if (vdb__entry_has(view->word, gpa))
+		__builtin_prefetch(vdb__entry_host(view->word, gpa));
+}
+
 /*
  * Appends iovecs for [gpa, gpa+len) to iov[*n], at most `max` in all, and the region behind each to
  * region[*n]. They are there while the view holds this map version: see `keep`. On failure (-EFAULT,
@@ -109,13 +117,15 @@ static inline void *vdb__view_ptr(struct vdb__view *view, vdb_gpa_t gpa, uint64_
 int vdb__view_iov(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len, enum vdb__access access,
                   struct iovec *iov, struct vdb__region **region, uint32_t *n, uint32_t max);
 
-/* The same for what lies where the last piece did, as one iovec: false, and nothing done, if it does not. */
-static inline bool vdb__view_piece(const struct vdb__view *view, vdb_gpa_t gpa, uint64_t len,
+/* The same for what lies in one region, as one iovec: false, and nothing done, if it does not. */
+static inline bool vdb__view_piece(struct vdb__view *view, vdb_gpa_t gpa, uint64_t len,
                                    enum vdb__access access, struct iovec *iov, struct vdb__region **region)
 {
 	const struct vdb__map_entry *entry = view->data;
 
-	if (!vdb__entry_holds(entry, gpa, len, access))
+	if (!vdb__entry_has(entry, gpa))
+		entry = vdb__view_find(view, &view->data, gpa);
+	if (!entry || !vdb__entry_holds(entry, gpa, len, access))
 		return false;
 	iov->iov_base = vdb__entry_host(entry, gpa);
 	iov->iov_len = len;

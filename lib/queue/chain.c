@@ -7,17 +7,6 @@
 
 #include "queue/virtq.h"
 
-/* A word of the guest's anywhere: an indirect table need not be aligned. The access is
- * volatile, so that it is made once. */
-struct any_word {
-	uint64_t value;
-} __attribute__((packed, may_alias));
-
-static uint64_t load_any(const void *p)
-{
-	return ((const volatile struct any_word *)p)->value;
-}
-
 /* ---- Indirect tables ---- */
 
 bool vdb__table_open(struct vdb__virtq *q, const struct vdb__desc *d, struct vdb__table *table)
@@ -41,22 +30,17 @@ bool vdb__table_open(struct vdb__virtq *q, const struct vdb__desc *d, struct vdb
 	return true;
 }
 
-bool vdb__table_get(const struct vdb__table *table, uint32_t i, uint64_t words[2])
+bool vdb__table_get_split(const struct vdb__table *table, uint64_t offset, uint64_t words[2])
 {
-	uint64_t offset = (uint64_t)i * sizeof(struct vring_desc);
 	struct vdb__seg seg = {.gpa = table->gpa + offset, .len = sizeof(struct vring_desc)};
 
-	if (!table->at) /* it crosses from region to region, or out of memory */
-		return vdb__segs_read(table->view, &seg, 1, 0, words, seg.len);
-	words[0] = load_any(table->at + offset);
-	words[1] = load_any(table->at + offset + 8);
-	return true;
+	return vdb__segs_read(table->view, &seg, 1, 0, words, seg.len);
 }
 
 /* ---- Building ---- */
 
 /* Makes room for what comes next, which may be the status: the one before it goes. */
-static void drop_last(struct vdb__chain *chain)
+void vdb__chain_drop_last(struct vdb__chain *chain)
 {
 	const struct vdb__seg *last = &chain->segs[chain->nread + chain->nwrite - 1];
 
@@ -68,31 +52,6 @@ static void drop_last(struct vdb__chain *chain)
 		chain->nread--;
 		chain->readable -= last->len;
 	}
-}
-
-bool vdb__chain_add(const struct vdb__virtq *q, struct vdb__chain *chain, const struct vdb__desc *d)
-{
-	bool writable = d->flags & VRING_DESC_F_WRITE;
-	uint64_t end;
-
-	chain->steps++;
-	if (!writable && chain->nwrite) /* 2.7.4.2: what is to be read comes first */
-		return false;
-	if (d->len == 0)
-		return true;
-	if (__builtin_add_overflow(d->addr, d->len, &end))
-		return false;
-	if (chain->nread + chain->nwrite == q->base.max_segments)
-		drop_last(chain);
-	chain->segs[chain->nread + chain->nwrite] = (struct vdb__seg){.gpa = d->addr, .len = d->len};
-	if (writable) {
-		chain->nwrite++;
-		chain->writable += d->len;
-	} else {
-		chain->nread++;
-		chain->readable += d->len;
-	}
-	return true;
 }
 
 /* ---- Reading and cutting ---- */

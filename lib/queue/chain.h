@@ -12,6 +12,7 @@
 #ifndef VDB_QUEUE_CHAIN_H
 #define VDB_QUEUE_CHAIN_H
 
+#include <string.h>
 #include <vdb/virtq.h>
 
 #include "queue/queue.h"
@@ -60,6 +61,22 @@ int vdb__virtq_create(struct vdb_mem *mem, const struct vdb_virtq_config *config
  * memory. Each byte is read once. */
 bool vdb__segs_read(struct vdb__view *view, const struct vdb__seg *segs, uint32_t nseg, uint64_t from,
                     void *to, uint64_t len);
+
+/* The same from the beginning, for what mostly lies in the first segment; `len` is a constant. */
+static inline bool vdb__segs_head(struct vdb__view *view, const struct vdb__seg *segs, uint32_t nseg,
+                                  void *to, uint64_t len)
+{
+	const void *from = NULL;
+
+	if (nseg && segs->len >= len)
+		from = vdb__view_ptr(view, segs->gpa, len, VDB__READ);
+	if (!from)
+		return vdb__segs_read(view, segs, nseg, 0, to, len);
+	memcpy(to, from, len);
+	/* The guest may change it meanwhile; what counts is the copy, which nobody makes twice. */
+	__asm__ __volatile__("" ::: "memory");
+	return true;
+}
 
 /* Drops the first `bytes` of a run of n segments: returns the index of the first that is left, which
  * may have been shortened; n if none is. */

@@ -11,6 +11,8 @@
 #include "queue/index.h"
 #include "queue/ring.h"
 
+#define AHEAD 4u /* slots: two lines of the guest's, which may still be in its processor */
+
 /* What addr, len and the segments mean to an op. */
 enum form {
 	FORM_NONE, /* no memory: len is the operation's */
@@ -18,7 +20,7 @@ enum form {
 	FORM_FAST, /* COPY and FILL: done piece by piece, any length */
 };
 
-static enum form form_of(uint8_t op)
+static inline enum form form_of(uint8_t op)
 {
 	if (op == VDB_OP_READ || op == VDB_OP_WRITE || op >= VDB_OP_USER)
 		return FORM_DATA;
@@ -114,21 +116,42 @@ static int decode(struct vdb__ring *ring, const struct vdb_sqe *sqe, struct vdb_
 	return err;
 }
 
-void vdb__ring_fetch(struct vdb__ring *ring, struct vdb__elem *elem, struct vdb__seg *segs)
+/* Not inlined: the others need no stack. */
+__attribute__((noinline)) static void decode_any(struct vdb__ring *ring, const uint64_t words[4],
+                                                 struct vdb__elem *elem, struct vdb__seg *segs)
 {
-	const uint64_t *slot = ring->sq + (uint64_t)vdb__index_slot(ring->sq_head, ring->sq_entries) * 4;
-	uint64_t words[4];
 	struct vdb_sqe sqe;
-	unsigned i;
 
-	for (i = 0; i < 4; i++)
-		words[i] = vdb__load(&slot[i]);
 	memcpy(&sqe, words, sizeof(sqe));
-	*elem = (struct vdb__elem){
-	        .cookie = sqe.user_data, .op = sqe.op, .flags = sqe.flags, .offset = sqe.offset};
 	elem->error = decode(ring, &sqe, elem, segs);
 	if (elem->error) {
 		elem->nseg = 0;
 		elem->len = 0;
 	}
+}
+
+static const uint64_t *slot_at(const struct vdb__ring *ring, uint32_t index)
+{
+	return ring->sq + (uint64_t)vdb__index_slot(index, ring->sq_entries) * 4;
+}
+
+void vdb__ring_fetch(struct vdb__ring *ring, struct vdb__elem *elem, struct vdb__seg *segs)
+{
+	const uint64_t *slot = slot_at(ring, ring->sq_head);
+	const uint64_t words[4] = {vdb__load(&slot[0]), vdb__load(&slot[1]), vdb__load(&slot[2]),
+	                           vdb__load(&slot[3])};
+	/* op, flags, segments, len */
+	uint8_t op = (uint8_t)words[0], flags = (uint8_t)(words[0] >> 8);
+	uint32_t len = (uint32_t)(words[0] >> 32);
+
+	__builtin_prefetch(slot_at(ring, ring->sq_head + AHEAD));
+	*elem = (struct vdb__elem){.cookie = words[3], .op = op, .flags = flags, .offset = words[2]};
+	if (flags || form_of(op) != FORM_DATA || !len || len > ring->base.max_len) {
+		decode_any(ring, words, elem, segs);
+		return;
+	}
+	/* What most of them are: one buffer that moves. */
+	elem->len = len;
+	elem->nseg = 1;
+	segs[0] = (struct vdb__seg){.gpa = words[1], .len = len};
 }

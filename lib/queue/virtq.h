@@ -147,10 +147,59 @@ struct vdb__table {
 
 /* The table that an INDIRECT descriptor names; false: it cannot be one. */
 bool vdb__table_open(struct vdb__virtq *q, const struct vdb__desc *d, struct vdb__table *table);
+/* Descriptor at `offset` of a table that is not behind one pointer. */
+bool vdb__table_get_split(const struct vdb__table *table, uint64_t offset, uint64_t words[2]);
+
+/* A word of the guest's anywhere: an indirect table need not be aligned. The access is
+ * volatile, so that it is made once. */
+struct vdb__any_word {
+	uint64_t value;
+} __attribute__((packed, may_alias));
+
+static inline uint64_t vdb__load_any(const void *p)
+{
+	return ((const volatile struct vdb__any_word *)p)->value;
+}
+
 /* Descriptor i < n as two words; false: not memory. */
-bool vdb__table_get(const struct vdb__table *table, uint32_t i, uint64_t words[2]);
+static inline bool vdb__table_get(const struct vdb__table *table, uint32_t i, uint64_t words[2])
+{
+	uint64_t offset = (uint64_t)i * sizeof(struct vring_desc);
+
+	if (!table->at) /* it crosses from region to region, or out of memory */
+		return vdb__table_get_split(table, offset, words);
+	words[0] = vdb__load_any(table->at + offset);
+	words[1] = vdb__load_any(table->at + offset + 8);
+	return true;
+}
+
+void vdb__chain_drop_last(struct vdb__chain *chain);
 
 /* One more buffer of a chain; false: the chain cannot be. */
-bool vdb__chain_add(const struct vdb__virtq *q, struct vdb__chain *chain, const struct vdb__desc *d);
+static inline bool vdb__chain_add(const struct vdb__virtq *q, struct vdb__chain *chain,
+                                  const struct vdb__desc *d)
+{
+	bool writable = d->flags & VRING_DESC_F_WRITE;
+	uint64_t end;
+
+	chain->steps++;
+	if (!writable && chain->nwrite) /* 2.7.4.2: what is to be read comes first */
+		return false;
+	if (d->len == 0)
+		return true;
+	if (__builtin_add_overflow(d->addr, d->len, &end))
+		return false;
+	if (chain->nread + chain->nwrite == q->base.max_segments)
+		vdb__chain_drop_last(chain);
+	chain->segs[chain->nread + chain->nwrite] = (struct vdb__seg){.gpa = d->addr, .len = d->len};
+	if (writable) {
+		chain->nwrite++;
+		chain->writable += d->len;
+	} else {
+		chain->nread++;
+		chain->readable += d->len;
+	}
+	return true;
+}
 
 #endif

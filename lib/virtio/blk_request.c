@@ -22,6 +22,7 @@ enum {
 static bool take_status(struct vdb__view *view, struct vdb__chain *chain, struct vdb__frame *frame)
 {
 	struct vdb__seg *last;
+	const void *at;
 
 	if (!chain->nwrite)
 		return false;
@@ -33,7 +34,10 @@ static bool take_status(struct vdb__view *view, struct vdb__chain *chain, struct
 	frame->word[PUT] = 0;
 	if (!last->len)
 		chain->nwrite--;
-	return vdb__view_ptr(view, frame->word[STATUS], 1, VDB__WRITE) != NULL;
+	at = vdb__view_ptr(view, frame->word[STATUS], 1, VDB__WRITE);
+	if (at)
+		__builtin_prefetch(at, 1);
+	return at;
 }
 
 static bool put_byte(struct vdb__view *view, vdb_gpa_t gpa, uint8_t byte)
@@ -158,7 +162,7 @@ static int parse_request(const struct vdb__blk *blk, struct vdb__view *view, con
 {
 	struct virtio_blk_outhdr header;
 
-	if (!vdb__segs_read(view, chain->segs, chain->nread, 0, &header, sizeof(header)))
+	if (!vdb__segs_head(view, chain->segs, chain->nread, &header, sizeof(header)))
 		return -EINVAL;
 	switch (le32toh(header.type)) {
 	case VIRTIO_BLK_T_IN:
