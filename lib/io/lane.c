@@ -16,6 +16,10 @@
  * each are work, too. */
 #define SEGMENT_COST 256u
 
+/* So many completions are shown to a guest that has nothing else to do at once, though the visit goes on: it
+ * works on them meanwhile, on its own CPU. */
+#define EARLY 16u
+
 static struct vdb_lane *lane_of(struct vdb__source *source)
 {
 	return (struct vdb_lane *)source;
@@ -80,19 +84,33 @@ static void watch_state(struct vdb_lane *lane)
 		lane->broken(lane->broken_arg, queue->reason);
 }
 
+/* True: the guest is to be interrupted. */
+static bool show(struct vdb_lane *lane)
+{
+	vdb__count(&lane->stats.completions, lane->staged);
+	lane->staged = 0;
+	return lane->queue->ops->publish(lane->queue);
+}
+
 void vdb__lane_publish(struct vdb_lane *lane)
 {
-	uint32_t staged = lane->staged;
-	bool wanted;
+	bool any = lane->staged || lane->shown, wanted = lane->wanted;
 
-	lane->staged = 0;
+	lane->shown = lane->wanted = false;
 	vdb__store(&lane->stats.inflight, lane->inflight);
-	vdb__count(&lane->stats.completions, staged);
-	wanted = lane->queue->ops->publish(lane->queue);
-	if (staged && !wanted)
+	wanted |= show(lane);
+	if (any && !wanted)
 		vdb__count(&lane->stats.suppressed, 1);
 	vdb__lane_notify(lane, wanted);
 	watch_state(lane);
+}
+
+/* In the middle of a visit: the guest may go on with these while we do with the rest. It is interrupted at
+ * the end. */
+static void show_early(struct vdb_lane *lane)
+{
+	lane->shown = true;
+	lane->wanted |= show(lane);
 }
 
 void vdb__lane_completed(struct vdb_lane *lane)
@@ -186,6 +204,7 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	if (!vdb__lane_has_room(lane) || !vdb__source_may(&lane->source) ||
 	    !lane->queue->ops->pop(lane->queue, &elem, lane->segs))
 		return false;
+	lane->more = elem.more;
 	bytes = vdb__request_start(lane, &elem, lane->segs);
 	lane->source.requests++;
 	lane->source.bytes += bytes;
@@ -230,9 +249,12 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 		busy = open = open && take_one(lane, &spent);
 		if (spent < budget && work_inline(lane, budget, &spent))
 			busy = worked = true;
+		if (lane->staged >= EARLY && lane->starves)
+			show_early(lane);
 	}
 	/* One large request can use up a visit, and the next one the next. */
 	lane->inline_first = !worked;
+	lane->starves = !lane->more;
 	lane->visiting = false;
 	count_taken(lane, source->requests - before);
 	lane->source.owed = lane->inflight;

@@ -85,6 +85,59 @@ START_TEST(what_completes_in_a_visit_is_one_interrupt)
 }
 END_TEST
 
+/* ---- A guest that has nothing else to do is shown the first half of what a visit completes ---- */
+
+static uint32_t shown[64]; /* completions that the guest sees when the n-th request of a batch starts */
+static unsigned started;
+
+static int look_start(void *ctx, struct vdb_req *req)
+{
+	(void)ctx;
+	(void)req;
+	shown[started++] = *(volatile uint32_t *)&guest.m.g.ring->cq_tail.value - guest.m.g.cq_head;
+	return VDB_REQ_DONE;
+}
+
+static void batch_of(unsigned n)
+{
+	started = 0;
+	prepare(n);
+	ask();
+	(void)vdb_guest_submit(&guest.m.g);
+	RIG_UNTIL(&rig, started == n);
+	rig_turns(&rig, 2);
+}
+
+START_TEST(a_guest_that_waits_is_shown_a_half)
+{
+	const struct vdb_backend_ops ops = {.size = sizeof(ops), .start = look_start};
+	const struct vdb_backend_info info = {
+	        .size = sizeof(info), .capacity = 1 << 20, .ops = 1u << VDB_OP_READ};
+	struct vdb_backend *looks;
+
+	ck_assert_int_eq(vdb_backend_create(&ops, NULL, &info, &looks), 0);
+	setup_with(looks, 0, 0);
+	batch_of(1); /* all there was: from now on it waits for us */
+	reap(1);
+	guest.triggers = 0;
+	batch_of(32);
+	ck_assert_uint_eq(shown[15], 0);
+	ck_assert_uint_eq(shown[16], 16);
+	ck_assert_uint_eq(shown[31], 16);
+	ck_assert_uint_eq(guest.triggers, 1);
+	reap(32);
+	ck_assert_uint_eq(rig_stats(&guest).completions, 33);
+	/* Less than that is not worth it. */
+	batch_of(15);
+	ck_assert_uint_eq(shown[14], 0);
+	reap(15);
+	/* More than a visit takes: it has enough to do. */
+	batch_of(60);
+	reap(60);
+	teardown();
+}
+END_TEST
+
 START_TEST(what_completes_between_visits_is_one_interrupt)
 {
 	setup_with(rig_hold_open(&hold), 0, 0);
@@ -287,6 +340,7 @@ int main(void)
 	TCase *tc = tcase_create("batch");
 
 	tcase_add_test(tc, what_completes_in_a_visit_is_one_interrupt);
+	tcase_add_test(tc, a_guest_that_waits_is_shown_a_half);
 	tcase_add_test(tc, what_completes_between_visits_is_one_interrupt);
 	tcase_add_test(tc, who_does_not_ask_is_not_interrupted);
 	tcase_add_test(tc, interrupts_go_to_the_call_fd);
