@@ -5,7 +5,6 @@
  * TSS's I/O bitmap and by IOPL: some hosts lose IOPL at the first iretq, and QEMU's emulated AMD-V does
  * not look at the bitmap of a TSS that was never loaded by ltr.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <vdb/x86.h>
@@ -21,11 +20,14 @@
 #define PD 0x2000u /* four of them: 4 GiB */
 #define GDT 0x6000u
 #define TSS 0x7000u
+#define TABLES_END 0xa000u
 
 #define TSS_BYTES 104u
 #define TSS_IOMAP_BASE 102u /* offset of the 16-bit word */
 #define IO_BITMAP 8192u     /* one bit a port; a byte of ones ends it */
 #define TSS_LIMIT (TSS_BYTES + IO_BITMAP)
+
+_Static_assert(TSS + TSS_LIMIT < TABLES_END, "the last byte of the bitmap lies in its last page");
 
 #define PTE_KERNEL 0x03u /* present, writable */
 #define PTE_USER 0x07u   /* and for CPL 3 */
@@ -57,62 +59,89 @@
 #define RFLAGS 2u       /* the bit that is always set */
 #define RFLAGS_IOPL 0x3000u
 
-static void put64(unsigned char *tables, size_t offset, uint64_t value)
+/* Page after page: 64 KiB of scratch memory for each VM would stay with the process. */
+struct draft {
+	struct vdb_vm *vm;
+	vdb_gpa_t gpa; /* of the tables */
+	int err;
+	unsigned char page[VDB_PAGE_SIZE];
+};
+
+static void put64(struct draft *draft, size_t offset, uint64_t value)
 {
-	memcpy(tables + offset, &value, sizeof(value));
+	memcpy(draft->page + offset, &value, sizeof(value));
 }
 
-static void put_pages(unsigned char *tables, vdb_gpa_t gpa, unsigned access)
+/* The page is done; the next one begins empty. */
+static void write_page(struct draft *draft, unsigned offset)
 {
-	put64(tables, PML4, (gpa + PDPT) | access);
+	if (!draft->err)
+		draft->err = vdb_mem_write(draft->vm->mem, draft->gpa + offset, draft->page, VDB_PAGE_SIZE);
+	memset(draft->page, 0, sizeof(draft->page));
+}
+
+static void write_page_tables(struct draft *draft, unsigned access)
+{
+	put64(draft, 0, (draft->gpa + PDPT) | access);
+	write_page(draft, PML4);
 	for (unsigned g = 0; g < 4; g++)
-		put64(tables, PDPT + g * 8, (gpa + PD + g * 0x1000u) | access);
-	for (unsigned i = 0; i < 2048; i++)
-		put64(tables, PD + i * 8, (uint64_t)i << 21 | PTE_2M | access);
+		put64(draft, g * 8, (draft->gpa + PD + g * VDB_PAGE_SIZE) | access);
+	write_page(draft, PDPT);
+	for (unsigned i = 0; i < 2048; i++) {
+		put64(draft, i % 512 * 8, (uint64_t)i << 21 | PTE_2M | access);
+		if (i % 512 == 511)
+			write_page(draft, PD + i / 512 * VDB_PAGE_SIZE);
+	}
 }
 
-static void put_tss_segment(unsigned char *tables, vdb_gpa_t tss, unsigned selector, unsigned limit)
+static void put_tss_segment(struct draft *draft, unsigned selector, unsigned limit)
 {
-	put64(tables, GDT + selector,
+	vdb_gpa_t tss = draft->gpa + TSS;
+
+	put64(draft, selector,
 	      (tss & 0xff000000u) << 32 | 0x00008b0000000000ull | (tss & 0xffffffu) << 16 | limit);
-	put64(tables, GDT + selector + 8, tss >> 32);
+	put64(draft, selector + 8, tss >> 32);
 }
 
-static void put_segments(unsigned char *tables, vdb_gpa_t gpa)
+static void write_segments(struct draft *draft)
 {
 	uint16_t iomap = TSS_BYTES;
 
-	put64(tables, GDT + SEL_KERNEL_CS, GDT_CODE64);
-	put64(tables, GDT + SEL_KERNEL_DS, GDT_DATA);
-	put64(tables, GDT + (SEL_USER_DS & ~7u), GDT_DATA | GDT_USER);
-	put64(tables, GDT + (SEL_USER_CS & ~7u), GDT_CODE64 | GDT_USER);
-	put_tss_segment(tables, gpa + TSS, SEL_TSS, TSS_LIMIT);
-	memcpy(tables + TSS + TSS_IOMAP_BASE, &iomap, sizeof(iomap));
-	tables[TSS + TSS_LIMIT] = 0xff;
+	put64(draft, SEL_KERNEL_CS, GDT_CODE64);
+	put64(draft, SEL_KERNEL_DS, GDT_DATA);
+	put64(draft, SEL_USER_DS & ~7u, GDT_DATA | GDT_USER);
+	put64(draft, SEL_USER_CS & ~7u, GDT_CODE64 | GDT_USER);
+	put_tss_segment(draft, SEL_TSS, TSS_LIMIT);
+	write_page(draft, GDT);
+	memcpy(draft->page + TSS_IOMAP_BASE, &iomap, sizeof(iomap));
+	write_page(draft, TSS);
+	write_page(draft, TSS + VDB_PAGE_SIZE);
+	draft->page[TSS_LIMIT % VDB_PAGE_SIZE] = 0xff;
+	write_page(draft, TSS + TSS_LIMIT / VDB_PAGE_SIZE * VDB_PAGE_SIZE);
 }
 
-static void put_linux_segments(unsigned char *tables, vdb_gpa_t gpa)
+static void write_linux_segments(struct draft *draft)
 {
-	put64(tables, GDT + SEL_LINUX_CS, GDT_CODE64);
-	put64(tables, GDT + SEL_LINUX_DS, GDT_DATA);
-	put_tss_segment(tables, gpa + TSS, SEL_LINUX_TSS, TSS_BYTES - 1);
+	put64(draft, SEL_LINUX_CS, GDT_CODE64);
+	put64(draft, SEL_LINUX_DS, GDT_DATA);
+	put_tss_segment(draft, SEL_LINUX_TSS, TSS_BYTES - 1);
+	write_page(draft, GDT);
+	for (unsigned offset = TSS; offset < TABLES_END; offset += VDB_PAGE_SIZE)
+		write_page(draft, offset);
 }
 
 static int write_tables(struct vdb_vm *vm, vdb_gpa_t gpa, bool linux_guest)
 {
-	unsigned char *tables = calloc(1, VDB_X86_TABLES_BYTES);
-	int err;
+	struct draft draft = {.vm = vm, .gpa = gpa};
 
-	if (!tables)
-		return vdb__fail(ENOMEM, "start: no memory for the guest's tables");
-	put_pages(tables, gpa, linux_guest ? PTE_KERNEL : PTE_USER);
+	write_page_tables(&draft, linux_guest ? PTE_KERNEL : PTE_USER);
 	if (linux_guest)
-		put_linux_segments(tables, gpa);
+		write_linux_segments(&draft);
 	else
-		put_segments(tables, gpa);
-	err = vdb_mem_write(vm->mem, gpa, tables, VDB_X86_TABLES_BYTES);
-	free(tables);
-	return err;
+		write_segments(&draft);
+	for (unsigned offset = TABLES_END; offset < VDB_X86_TABLES_BYTES; offset += VDB_PAGE_SIZE)
+		write_page(&draft, offset);
+	return draft.err;
 }
 
 /* A flat one; `code` is 0, 32 or 64 bits. */
