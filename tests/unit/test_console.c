@@ -308,6 +308,19 @@ START_TEST(an_emergency_needs_no_queue)
 }
 END_TEST
 
+/* Its chardev is of one loop. */
+START_TEST(its_queues_stay_where_they_are)
+{
+	struct vdb_loop *other;
+
+	ck_assert_int_eq(vdb_loop_create(NULL, &other), 0);
+	for (uint32_t i = 0; i < 2; i++)
+		ck_assert_int_eq(vdb_virtio_queue_move(rig.device, i, other, NULL, NULL, NULL), -EOPNOTSUPP);
+	ck_assert_int_eq(vdb_loop_destroy(other), 0);
+	virtio_rig_reset(&rig);
+}
+END_TEST
+
 START_TEST(a_chardev_has_one_device)
 {
 	struct vdb_virtio_config at = {.size = sizeof(at), .mem = rig.ram.mem, .loop = rig.loop};
@@ -342,6 +355,7 @@ int main(void)
 	tcase_add_test(tc, a_reset_ends_what_waits);
 	tcase_add_test(tc, a_resize_is_told);
 	tcase_add_test(tc, an_emergency_needs_no_queue);
+	tcase_add_test(tc, its_queues_stay_where_they_are);
 	tcase_add_test(tc, a_chardev_has_one_device);
 	return test_run("console", tc);
 }
