@@ -176,7 +176,6 @@ void vdb__throttle_charge(struct vdb__throttle *t, uint64_t bytes)
 /* What is reserved stays so, come or not: another limit may be what it waits for. */
 bool vdb__throttle_hold(struct vdb__throttle *t)
 {
-	struct vdb__source *source = t->source;
 	uint64_t now = vdb__now(), last = now;
 
 	for (unsigned i = 0; i < t->count; i++) {
@@ -185,11 +184,8 @@ bool vdb__throttle_hold(struct vdb__throttle *t)
 	}
 	if (last == now)
 		return false;
-	source->state = VDB__HELD;
+	t->source->state = VDB__HELD; /* and not armed: the visit before has seen to that */
 	vdb__timer_arm_at(t->timer, last);
-	/* It was looked at because a bell rang: more of them would say nothing new. */
-	if (source->ops->disarm)
-		source->ops->disarm(source);
 	return true;
 }
 
