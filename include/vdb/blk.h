@@ -17,7 +17,7 @@ struct vdb_blk_config {
 	uint32_t size;
 	uint32_t queues; /* 0 = 1 */
 	const struct vdb_virtio_config
-	        *at; /* mem, loop, tenant, flags, queue_size, broken, limit; the rest 0 */
+	        *at; /* mem, loop or loops, tenants, limit, flags, queue_size, broken; the rest 0 */
 	/* Holds a reference. Its ops and READONLY flag decide which features are offered. */
 	struct vdb_backend *backend;
 	const char *serial;     /* up to 20 bytes, what GET_ID tells; NULL = "" */

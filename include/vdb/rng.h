@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-/* at: mem, loop, tenant, flags, queue_size, broken; the rest 0. Copied. */
+/* at: mem, loop or loops, tenants, limit, flags, queue_size, broken; the rest 0. Copied. */
 VDB_MUST_CHECK int vdb_rng_create(const struct vdb_virtio_config *at, struct vdb_virtio **out);
 
 #ifdef __cplusplus
