@@ -16,6 +16,7 @@
 
 #define CAPACITY (1ull << 30)
 #define POLL_NS 50000u
+#define LONG_POLL_NS 1000000u /* longer than the gap between two requests of the quiet one */
 #define DEPTH_DEEP 32u
 #define QUIET_GAP_US 200u
 #define FLOOD 128u
@@ -47,9 +48,10 @@ static void open_kvm(struct crowd_plan *plan)
 	bench_must(err);
 }
 
-static void make_loop(struct crowd_plan *plan, bool polling)
+/* 0: sleeps at once. */
+static void make_loop(struct crowd_plan *plan, uint32_t poll_ns)
 {
-	struct vdb_loop_config loop = {.size = sizeof(loop), .poll_ns = polling ? POLL_NS : 0};
+	struct vdb_loop_config loop = {.size = sizeof(loop), .poll_ns = poll_ns};
 
 	bench_must(vdb_loop_create(&loop, &plan->loop));
 	bench_must(vdb_loop_start(plan->loop, plan->options->loop_cpu, "loop"));
@@ -63,7 +65,7 @@ static void end_loop(struct vdb_loop *loop)
 
 /* A VM with `lanes` lanes, each its own tenant, on a loop of its own. */
 static void open_bed(struct bed *bed, const struct bench_options *o, uint32_t lanes, uint32_t entries,
-                     bool polling)
+                     uint32_t poll_ns)
 {
 	*bed = (struct bed){.plan = {.options = o,
 	                             .lanes = lanes,
@@ -71,7 +73,7 @@ static void open_bed(struct bed *bed, const struct bench_options *o, uint32_t la
 	                             .ram_bytes = crowd_ram_bytes(lanes, entries)}};
 	crowd_need_files(CROWD_FDS * (uint64_t)lanes);
 	open_kvm(&bed->plan);
-	make_loop(&bed->plan, polling);
+	make_loop(&bed->plan, poll_ns);
 	bench_must(vdb_backend_null(CAPACITY, &bed->plan.backend));
 	bed->ram = make_ram(bed->plan.ram_bytes);
 	crowd_create(&bed->vm, &bed->plan, bed->ram);
@@ -126,7 +128,7 @@ static void active(const struct bench_options *o, const struct bench_case *c)
 {
 	struct bed bed;
 
-	open_bed(&bed, o, c->kind, c->depth, c->polling);
+	open_bed(&bed, o, c->kind, c->depth, c->polling ? POLL_NS : 0);
 	run_rounds(&bed, c->depth, o->ms);
 	bench_row(o, c, "rate", rate(&bed.vm), "1/s", c->what);
 	bench_row(o, c, "jain", jain(bed.vm.counts, c->kind), "", "  Jain's index over the lanes");
@@ -145,7 +147,7 @@ static void quiet(const struct bench_options *o, const struct bench_case *c)
 	struct crowd_box *box;
 	uint64_t ms = o->count * QUIET_GAP_US / 1000;
 
-	open_bed(&bed, o, 2, FLOOD, c->polling);
+	open_bed(&bed, o, 2, FLOOD, c->polling ? LONG_POLL_NS : 0);
 	box = bed.vm.box;
 	box->mode = CROWD_BESIDE;
 	box->depth = c->depth;
@@ -251,7 +253,7 @@ static double slowdown(const struct bench_options *o, const struct dormitory *d,
 	double ratio[PAIRS];
 	uint32_t pairs = o->quick ? 1 : PAIRS;
 
-	make_loop(&alone, polling);
+	make_loop(&alone, polling ? POLL_NS : 0);
 	for (uint32_t i = 0; i < pairs; i++) {
 		double beside = busy(o, d->plan.loop, &d->plan, depth),
 		       other = busy(o, alone.loop, &alone, depth);
@@ -303,7 +305,7 @@ static void idle(const struct bench_options *o, const struct bench_case *c)
 
 	crowd_need_files(CROWD_FDS * (uint64_t)(count + 1) + 64);
 	open_kvm(&plan);
-	make_loop(&plan, c->polling);
+	make_loop(&plan, c->polling ? POLL_NS : 0);
 	bench_must(vdb_backend_null(CAPACITY, &plan.backend));
 	fill_dormitory(&d, &plan, count);
 	tell_memory(o, c, &d);
@@ -392,6 +394,23 @@ int main(int argc, char **argv)
 	         .depth = FLOOD,
 	         .kind = 131072,
 	         .what = "round trip of a quiet ring beside a flood of 128 KiB"},
+	        {.name = "quiet-poll",
+	         .run = quiet,
+	         .kind = 4096,
+	         .polling = true,
+	         .what = "round trip of a quiet ring, alone, polling loop"},
+	        {.name = "quiet-poll-4k",
+	         .run = quiet,
+	         .depth = FLOOD,
+	         .kind = 4096,
+	         .polling = true,
+	         .what = "the same beside a flood of 4 KiB"},
+	        {.name = "quiet-poll-128k",
+	         .run = quiet,
+	         .depth = FLOOD,
+	         .kind = 131072,
+	         .polling = true,
+	         .what = "the same beside a flood of 128 KiB"},
 	        {.name = "idle-1000",
 	         .run = idle,
 	         .kind = 1000,
