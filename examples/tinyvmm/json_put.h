@@ -5,6 +5,7 @@
 
 #include <json.h>
 #include <stdint.h>
+#include <vdb/loop.h>
 
 static inline void put(struct json_object *to, const char *key, uint64_t value)
 {
@@ -14,6 +15,31 @@ static inline void put(struct json_object *to, const char *key, uint64_t value)
 static inline void put_text(struct json_object *to, const char *key, const char *value)
 {
 	json_object_object_add(to, key, json_object_new_string(value));
+}
+
+/* What is in use of io_uring, and how much. */
+static inline void put_uring(struct json_object *to, const struct vdb_loop_stats *stats)
+{
+	static const struct {
+		uint64_t feature;
+		const char *name;
+	} names[] = {
+	        {VDB_LOOP_HAS_RING_FD, "ring_fd"}, {VDB_LOOP_HAS_SQPOLL, "sqpoll"},
+	        {VDB_LOOP_HAS_FILES, "files"},     {VDB_LOOP_HAS_MEMORY, "memory"},
+	        {VDB_LOOP_HAS_IOPOLL, "iopoll"},   {VDB_LOOP_HAS_SIGNALS, "signals"},
+	};
+	struct json_object *features = json_object_new_array();
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (stats->features & names[i].feature)
+			json_object_array_add(features, json_object_new_string(names[i].name));
+	json_object_object_add(to, "features", features);
+	put(to, "fixed_files", stats->fixed_files);
+	put(to, "fixed_buffers", stats->fixed_buffers);
+	put(to, "memory_registered", stats->memory);
+	put(to, "memory_refused", stats->memory_refused);
+	put(to, "polled", stats->polled);
+	put(to, "signals", stats->signals);
 }
 
 #endif

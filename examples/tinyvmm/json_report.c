@@ -74,6 +74,7 @@ static struct json_object *loop(const struct vdb_loop_stats *stats, uint32_t thr
 	put(to, "poll_misses", stats->poll_misses);
 	put(to, "poll_time_ns", stats->poll_time_ns);
 	put(to, "served", stats->served);
+	put_uring(to, stats);
 	return to;
 }
 

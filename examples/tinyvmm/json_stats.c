@@ -45,6 +45,7 @@ static struct json_object *loop(const struct vdb_loops *loops)
 	put(to, "poll_hits", stats.poll_hits);
 	put(to, "poll_misses", stats.poll_misses);
 	put(to, "poll_time_ns", stats.poll_time_ns);
+	put_uring(to, &stats);
 	return to;
 }
 

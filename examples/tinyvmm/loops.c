@@ -6,6 +6,7 @@
 
 #include "pins.h"
 #include "tinyvmm.h"
+#include "uring.h"
 #include "values.h"
 
 static const struct choice places[] = {{"round-robin", VDB_PLACE_ROUND_ROBIN},
@@ -127,6 +128,7 @@ static void add(struct vdb_loop_stats *total, const struct vdb_loop_stats *one)
 	total->poll_misses += one->poll_misses;
 	total->poll_time_ns += one->poll_time_ns;
 	total->served += one->served;
+	uring_add(total, one);
 }
 
 int loops_total(const struct vdb_loops *loops, struct vdb_loop_stats *total)

@@ -21,7 +21,7 @@ struct options {
 	enum mode mode;
 	uint32_t doorbell;           /* VDB_DOORBELL_* */
 	uint32_t engine;             /* VDB_ENGINE_* */
-	struct vdb_loop_config poll; /* its poll_* fields and coalesce_ns */
+	struct vdb_loop_config poll; /* its poll_* and sq_* fields, coalesce_ns, flags */
 	const char *image;           /* NULL: a temporary file */
 	bool direct;
 	uint32_t slice;       /* blocks of the image for each VM */

@@ -12,6 +12,7 @@
 #include "pins.h"
 #include "polling.h"
 #include "tinyvmm.h"
+#include "uring.h"
 #include "values.h"
 
 static const char help_text[] =
@@ -58,6 +59,8 @@ static const char help_text[] =
         "                       before they sleep, loops look at rings so long after their last use,\n"
         "                       at most; by what it brings, or always; with so much of a CPU;\n"
         "                       hold interrupts back so long, at most (0: sleep at once)\n"
+        "  --uring KEY[=VALUE],...  what of io_uring to try: memory (registered, and so pinned), iopoll\n"
+        "                       (poll for O_DIRECT), sqpoll[=IDLE_MS], sq-cpu=CPU\n"
         "  --loops N[,cpus=A:B:...][,place=POLICY]\n"
         "                       loops, each with a thread, on these host CPUs; queues of disks\n"
         "                       are placed on them round-robin, least-loaded or pinned (1 loop)\n"
@@ -106,6 +109,7 @@ enum {
 	OPT_MEMFD,
 	OPT_ENGINE,
 	OPT_POLL,
+	OPT_URING,
 	OPT_LOOPS,
 	OPT_PIN,
 	OPT_JSON_STATS,
@@ -136,6 +140,7 @@ static const struct option table[] = {
         {"memfd", no_argument, NULL, OPT_MEMFD},
         {"engine", required_argument, NULL, OPT_ENGINE},
         {"poll", required_argument, NULL, OPT_POLL},
+        {"uring", required_argument, NULL, OPT_URING},
         {"loops", required_argument, NULL, OPT_LOOPS},
         {"pin", required_argument, NULL, OPT_PIN},
         {"json-stats", required_argument, NULL, OPT_JSON_STATS},
@@ -245,6 +250,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return take_choice(o, option, text);
 	case OPT_POLL:
 		return polling_parse(&o->poll, text);
+	case OPT_URING:
+		return uring_parse(&o->poll, text);
 	case OPT_LOOPS:
 		return loops_parse(&o->loops, text);
 	case OPT_PIN:

@@ -37,7 +37,7 @@ struct run_options {
 	bool console;           /* the terminal is hvc0, else ttyS0 */
 	bool no_acpi;
 	uint32_t engine;             /* VDB_ENGINE_* */
-	struct vdb_loop_config poll; /* its poll_* fields and coalesce_ns */
+	struct vdb_loop_config poll; /* its poll_* and sq_* fields, coalesce_ns, flags */
 	int pins[RUN_MAX_CPUS];      /* host CPU of each vCPU, -1 = any */
 	int pin_loop;                /* the same of the only loop */
 	struct loops_option loops;

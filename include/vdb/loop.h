@@ -175,8 +175,8 @@ VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_
 #define VDB_LOOP_HAS_SQPOLL (1u << 1)
 #define VDB_LOOP_HAS_FILES (1u << 2)   /* vdb_io_file_add() */
 #define VDB_LOOP_HAS_MEMORY (1u << 3)  /* VDB_LOOP_REGISTER_MEMORY: see memory, memory_refused */
+#define VDB_LOOP_HAS_IOPOLL (1u << 4)  /* a ring for it: see polled */
 #define VDB_LOOP_HAS_SIGNALS (1u << 5) /* interrupts by call_fd may go with what else is submitted */
-#define VDB_LOOP_HAS_IOPOLL (1u << 4)  /* a ring for it; polled tells whether a device has queues */
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {
@@ -203,7 +203,7 @@ struct vdb_loop_stats {
 	uint64_t nowait_hits; /* of these, those that the page cache had something for */
 	uint64_t fixed_buffers;  /* of ios: in registered memory, in one piece */
 	uint64_t memory;         /* bytes registered now */
-	uint64_t polled;         /* of ios: polled for with their device */
+	uint64_t polled;         /* of ios: done by the ring that is polled */
 	uint64_t signals;        /* interrupts that needed no system call of their own */
 	uint64_t memory_refused; /* bytes that the kernel would not register, each time */
 };
