@@ -76,18 +76,24 @@ static void gap(const struct bench_options *o, const struct bench_case *c)
 	bench_vm_destroy(&vm);
 }
 
-#define GAP(us, word, poll_mode)                                                    \
-	{                                                                           \
-		.name = #us "us-" word, .run = gap, .depth = us, .kind = poll_mode, \
-		.what = "a request each " #us " us, looking: " word                 \
-	}
-#define GAPS(us)                                                                \
-	GAP(us, "off", VDB_POLL_NEVER), GAP(us, "adaptive", VDB_POLL_ADAPTIVE), \
-	        GAP(us, "always", VDB_POLL_ALWAYS)
-
 int main(int argc, char **argv)
 {
-	static const struct bench_case cases[] = {GAPS(5), GAPS(30), GAPS(200), GAPS(2000)};
+	static const char off[] = "looking: not at all", adaptive[] = "looking: by what it brings",
+	                  always[] = "looking: always";
+	static const struct bench_case cases[] = {
+	        {"5us-off", gap, 5, VDB_POLL_NEVER, true, off},
+	        {"5us-adaptive", gap, 5, VDB_POLL_ADAPTIVE, true, adaptive},
+	        {"5us-always", gap, 5, VDB_POLL_ALWAYS, true, always},
+	        {"30us-off", gap, 30, VDB_POLL_NEVER, true, off},
+	        {"30us-adaptive", gap, 30, VDB_POLL_ADAPTIVE, true, adaptive},
+	        {"30us-always", gap, 30, VDB_POLL_ALWAYS, true, always},
+	        {"200us-off", gap, 200, VDB_POLL_NEVER, true, off},
+	        {"200us-adaptive", gap, 200, VDB_POLL_ADAPTIVE, true, adaptive},
+	        {"200us-always", gap, 200, VDB_POLL_ALWAYS, true, always},
+	        {"2000us-off", gap, 2000, VDB_POLL_NEVER, true, off},
+	        {"2000us-adaptive", gap, 2000, VDB_POLL_ADAPTIVE, true, adaptive},
+	        {"2000us-always", gap, 2000, VDB_POLL_ALWAYS, true, always},
+	};
 
 	return bench_main(argc, argv, "poll", cases, sizeof(cases) / sizeof(cases[0]));
 }
