@@ -308,6 +308,12 @@ int main(int argc, char **argv)
 	        {.name = "count-packed-3", .run = count, .kind = 4, .what = "the same"},
 	        {.name = "count-split-table", .run = count, .kind = 5, .what = "the same"},
 	        {.name = "count-packed-table", .run = count, .kind = 6, .what = "the same"},
+	        {.name = "count-blk-split", .run = count, .kind = 7, .what = "the same"},
+	        {.name = "count-blk-packed", .run = count, .kind = 8, .what = "the same"},
+	        {.name = "count-blk-split-table", .run = count, .kind = 9, .what = "the same"},
+	        {.name = "count-blk-packed-table", .run = count, .kind = 10, .what = "the same"},
+	        {.name = "count-ring-regions-2", .run = count, .kind = 11, .what = "the same"},
+	        {.name = "count-ring-regions-256", .run = count, .kind = 12, .what = "the same"},
 	};
 
 	return bench_main(argc, argv, "queues", cases, sizeof(cases) / sizeof(cases[0]));

@@ -223,6 +223,45 @@ START_TEST(refresh_takes_up_the_current_map)
 }
 END_TEST
 
+/* Last hits are of no use when every look-up is for another region: it is found all the same, by halving. */
+#define MANY 1000u
+
+START_TEST(many_regions_by_turns)
+{
+	struct vdb_region_config config = {.size = sizeof(config), .len = PAGE, .backing = VDB_MEM_HOST};
+	unsigned char *host = guarded(MANY * PAGE);
+	struct vdb__region *region[2];
+	struct vdb__view view;
+	struct iovec iov[2];
+	struct vdb_mem *mem;
+	uint32_t n, at;
+
+	ck_assert_int_eq(vdb_mem_create(&mem), 0);
+	for (uint32_t i = 0; i < MANY; i++) {
+		config.gpa = i * 2 * PAGE;
+		config.host = host + i * PAGE;
+		ck_assert_int_eq(vdb_mem_add(mem, &config), 0);
+	}
+	ck_assert_int_eq(vdb__view_init(&view, mem), 0);
+	for (uint32_t i = 0; i < 20 * MANY; i++) {
+		at = i * 617u % MANY;
+		n = 0;
+		ck_assert(vdb__view_piece(&view, at * 2 * PAGE + 8, 8, VDB__WRITE, iov, region));
+		ck_assert_ptr_eq(iov[0].iov_base, host + at * PAGE + 8);
+		ck_assert(!vdb__view_piece(&view, at * 2 * PAGE + PAGE, 8, VDB__WRITE, iov, region));
+		ck_assert(!vdb__view_piece(&view, at * 2 * PAGE + PAGE - 1, 2, VDB__WRITE, iov, region));
+		ck_assert_ptr_eq(vdb__view_ptr(&view, (MANY - 1 - at) * 2 * PAGE, PAGE, VDB__READ),
+		                 host + (MANY - 1 - at) * PAGE);
+		ck_assert_int_eq(vdb__view_iov(&view, at * 2 * PAGE, PAGE, VDB__READ, iov, region, &n, 2), 0);
+		ck_assert_ptr_eq(iov[0].iov_base, host + at * PAGE);
+		ck_assert_uint_eq(n, 1);
+	}
+	vdb__view_drop(&view);
+	ck_assert_int_eq(vdb_mem_destroy(mem), 0);
+	munmap(host - PAGE, (MANY + 2) * PAGE);
+}
+END_TEST
+
 START_TEST(an_empty_memory_has_nothing)
 {
 	struct vdb_mem *mem;
@@ -242,4 +281,4 @@ START_TEST(an_empty_memory_has_nothing)
 END_TEST
 
 SUITE("view", one_pointer_never_leaves_a_region, iovecs_span_neighbours, a_failed_iovec_leaves_nothing,
-      refresh_takes_up_the_current_map, an_empty_memory_has_nothing)
+      refresh_takes_up_the_current_map, many_regions_by_turns, an_empty_memory_has_nothing)
