@@ -16,8 +16,8 @@
  * each are work, too. */
 #define SEGMENT_COST 256u
 
-/* So many completions are shown to a guest that has nothing else to do at once, though the visit goes on: it
- * works on them meanwhile, on its own CPU. */
+/* So many completions are shown at once, though the visit goes on, to a guest that has not much more in its
+ * queue: it works on them meanwhile, on its own CPU. */
 #define EARLY 16u
 
 static struct vdb_lane *lane_of(struct vdb__source *source)
@@ -249,12 +249,11 @@ static uint64_t lane_serve(struct vdb__source *source, uint64_t budget)
 		busy = open = open && take_one(lane, &spent);
 		if (spent < budget && work_inline(lane, budget, &spent))
 			busy = worked = true;
-		if (lane->staged >= EARLY && lane->starves)
+		if (lane->staged >= EARLY && lane->more < 2 * EARLY)
 			show_early(lane);
 	}
 	/* One large request can use up a visit, and the next one the next. */
 	lane->inline_first = !worked;
-	lane->starves = !lane->more;
 	lane->visiting = false;
 	count_taken(lane, source->requests - before);
 	lane->source.owed = lane->inflight;

@@ -52,8 +52,7 @@ struct vdb_lane {
 	bool visiting;     /* the visit will publish */
 	bool shown;        /* and has done so for some already, */
 	bool wanted;       /* for which it will interrupt */
-	bool more;         /* there were more behind the last request that was taken */
-	bool starves;      /* there were not at the end of the last visit: the guest waits for us */
+	uint16_t more;     /* requests known to be behind the one that was taken last */
 	bool shut;         /* the queue was not open at the last visit: it resets, or is broken */
 	bool waits;        /* the source sleeps unarmed: a completion must make it ready */
 	bool belled;       /* since the last visit */

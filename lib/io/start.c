@@ -19,7 +19,7 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 	bool ranged = has_range(elem->op);
 
 	r->pub.op = elem->op;
-	r->pub.more = elem->more;
+	r->pub.more = elem->more != 0;
 	r->pub.niov = 0;
 	r->pub.offset = ranged ? elem->offset : 0;
 	r->pub.len = ranged ? elem->len : 0;

@@ -36,7 +36,7 @@ struct vdb__elem {
 	uint64_t len;   /* of all segments, or of the operation if it has no data */
 	int32_t error;  /* the request is malformed: complete it with this, do nothing */
 	bool stable;    /* WRITE, WRITE_ZEROES: complete when a FLUSH after it has succeeded */
-	bool more;      /* behind it there is another already */
+	uint16_t more;  /* that are behind it already, as far as is known: at least 1 if there are any */
 	uint32_t steps; /* descriptors read for it: empty ones, and those of a chain that is too long, cost,
 	                   too */
 };

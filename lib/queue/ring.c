@@ -67,7 +67,7 @@ static bool ring_pop(struct vdb_queue *q, struct vdb__elem *elem, struct vdb__se
 	vdb__ring_fetch(ring, elem, segs);
 	ring->sq_head++;
 	ring->inflight++;
-	elem->more = ring->sq_head != ring->sq_tail;
+	elem->more = (uint16_t)vdb__index_count(ring->sq_head, ring->sq_tail);
 	return true;
 }
 

@@ -198,7 +198,7 @@ static bool split_pop(struct vdb_queue *base, struct vdb__elem *elem, struct vdb
 		prefetch_next(q);
 	if (!vdb__virtq_take(q, head, &chain, elem))
 		return false;
-	elem->more = s->taken != s->seen;
+	elem->more = (uint16_t)(s->seen - s->taken);
 	return true;
 }
 
