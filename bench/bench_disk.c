@@ -72,15 +72,27 @@ static bool step_over(const char **at, const char *word)
 	return true;
 }
 
-/* Steps over the first fitting name of a table, whose rows begin with theirs. */
-static bool find(const char **at, const void *table, size_t row, size_t rows, size_t *index)
+static const char *vmm_name(size_t i)
 {
-	for (*index = 0; *index < rows; ++*index) {
-		const char *const *name = (const void *)((const char *)table + *index * row);
+	return vmms[i].name;
+}
 
-		if (step_over(at, *name))
+static const char *ring_name(size_t i)
+{
+	return rings[i].name;
+}
+
+static const char *work_name(size_t i)
+{
+	return works[i].name;
+}
+
+/* Steps over the first fitting name of a table. */
+static bool find(const char **at, const char *(*name)(size_t), size_t rows, size_t *index)
+{
+	for (*index = 0; *index < rows; ++*index)
+		if (step_over(at, name(*index)))
 			return true;
-	}
 	return false;
 }
 
@@ -107,9 +119,9 @@ static bool understand(const char *name, const struct bench_options *o, struct n
 	size_t vmm, ring = RINGS, work;
 	char *end;
 
-	if (!find(&at, vmms, sizeof(vmms[0]), sizeof(vmms) / sizeof(vmms[0]), &vmm) ||
-	    (vmm != DISK_HOST && !find(&at, rings, sizeof(rings[0]), RINGS, &ring)) ||
-	    !find(&at, works, sizeof(works[0]), sizeof(works) / sizeof(works[0]), &work))
+	if (!find(&at, vmm_name, sizeof(vmms) / sizeof(vmms[0]), &vmm) ||
+	    (vmm != DISK_HOST && !find(&at, ring_name, RINGS, &ring)) ||
+	    !find(&at, work_name, sizeof(works) / sizeof(works[0]), &work))
 		return false;
 	*job = (struct disk_job){
 	        .vmm = (uint32_t)vmm,

@@ -139,7 +139,7 @@ static void execute(struct qemu *q, const char *command, const char *sign, char 
 	if (len && send(q->monitor, command, len, MSG_NOSIGNAL) != (ssize_t)len)
 		qemu_die(q, BENCH_FAILED, "takes no commands");
 	answer[0] = 0;
-	while (!strstr(answer, sign) || answer[got - 1] != '\n') {
+	while (!got || answer[got - 1] != '\n' || !strstr(answer, sign)) {
 		if (got + 1 >= ANSWER || poll(&fd, 1, ANSWER_MS) != 1)
 			qemu_die(q, BENCH_FAILED, "does not answer");
 		n = read(q->monitor, answer + got, ANSWER - 1 - got);
