@@ -416,6 +416,12 @@ int main(int argc, char **argv)
 	         .kind = 1000,
 	         .depth = 32,
 	         .what = "slower is a busy VM beside 1000 idle ones"},
+	        {.name = "idle-1000-poll",
+	         .run = idle,
+	         .kind = 1000,
+	         .depth = 32,
+	         .polling = true,
+	         .what = "slower is a busy VM beside 1000 idle ones, their loop looks at rings"},
 	};
 
 	return bench_main(argc, argv, "scale", cases, sizeof(cases) / sizeof(cases[0]));
