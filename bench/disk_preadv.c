@@ -61,8 +61,7 @@ static bool available(struct preadv *p)
 	if (p->event_idx) {
 		uint16_t *event = (uint16_t *)(void *)&p->used->ring[SIZE];
 
-		__atomic_store_n(event, p->last, __ATOMIC_RELAXED);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		(void)__atomic_exchange_n(event, p->last, __ATOMIC_SEQ_CST); /* a full fence, too */
 	}
 	return __atomic_load_n(&p->avail->idx, __ATOMIC_ACQUIRE) != p->last;
 }
