@@ -180,7 +180,8 @@ static bool packed_pop(struct vdb_queue *base, struct vdb__elem *elem, struct vd
 	q->slots[id].descs = (uint16_t)n;
 	p->avail = move(q, p->avail, n);
 	p->taken += n;
-	elem->more = is_available(vdb__load(&p->desc[p->avail.at].flags), p->avail.wrap);
+	/* Acquire, as above: its address may be read now. */
+	elem->more = is_available(vdb__load_acquire(&p->desc[p->avail.at].flags), p->avail.wrap);
 	if (elem->more) /* a table or a header; the descriptors lie in a row, which processors know */
 		vdb__view_prefetch(&q->base.view, vdb__load(&p->desc[p->avail.at].addr));
 	return true;

@@ -169,14 +169,16 @@ static bool walk(struct vdb__virtq *q, uint32_t i, struct vdb__chain *chain)
 static void prefetch_next(const struct vdb__virtq *q)
 {
 	const struct vdb__split *s = &q->split;
-	uint16_t head = vdb__load(&s->avail->ring[s->taken & s->mask]);
-	uint16_t after = vdb__load(&s->avail->ring[(s->taken + 1u) & s->mask]);
+	uint16_t next = s->taken, head = vdb__load(&s->avail->ring[next & s->mask]);
 
 	if (head < q->entries)
 		vdb__view_prefetch(&q->base.view,
 		                   vdb__load((const uint64_t *)(const void *)&s->desc[head].addr));
-	if (after < q->entries)
-		__builtin_prefetch(&s->desc[after]);
+	if (++next == s->seen) /* what lies behind may be about to be written */
+		return;
+	head = vdb__load(&s->avail->ring[next & s->mask]);
+	if (head < q->entries)
+		__builtin_prefetch(&s->desc[head]);
 }
 
 static bool split_pop(struct vdb_queue *base, struct vdb__elem *elem, struct vdb__seg *segs)
