@@ -77,12 +77,19 @@ static void refill(struct rig_guest *guest)
 	(void)vdb_guest_submit(&guest->m.g);
 }
 
-static void most_and_least(uint64_t *most, uint64_t *least)
+static void count_all(uint64_t *requests)
+{
+	for (unsigned i = 0; i < LANES; i++)
+		requests[i] = rig_stats(&guests[i]).requests;
+}
+
+/* Since then. */
+static void most_and_least(const uint64_t *since, uint64_t *most, uint64_t *least)
 {
 	*most = 0;
 	*least = UINT64_MAX;
 	for (unsigned i = 0; i < LANES; i++) {
-		uint64_t n = rig_stats(&guests[i]).requests;
+		uint64_t n = rig_stats(&guests[i]).requests - since[i];
 
 		*most = n > *most ? n : *most;
 		*least = n < *least ? n : *least;
@@ -91,14 +98,17 @@ static void most_and_least(uint64_t *most, uint64_t *least)
 
 START_TEST(all_busy_all_are_served_alike)
 {
-	uint64_t most, least;
+	uint64_t most, least, start[LANES];
 
 	join_all();
-	for (unsigned turn = 0; turn < 20; turn++) {
+	for (unsigned turn = 0; turn < 22; turn++) {
 		for (unsigned i = 0; i < LANES; i++)
 			refill(&guests[i]);
 		rig_turns(&rig, 1);
-		most_and_least(&most, &least);
+		/* Whose bells have yet to be heard, or who is found by a look, comes a turn later. */
+		if (turn < 2)
+			count_all(start);
+		most_and_least(start, &most, &least);
 		ck_assert_msg(most - least <= A_TURN, "turn %u: one has %llu requests, another %llu", turn,
 		              (unsigned long long)most, (unsigned long long)least);
 	}
