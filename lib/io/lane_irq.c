@@ -14,7 +14,7 @@ static void fire(struct vdb_lane *lane)
 
 	lane->irq_turn = vdb__loop_turn(lane->loop);
 	if (coalesce_ns) {
-		now = vdb__loop_now(lane->loop);
+		now = vdb__poll_now(lane->loop);
 		lane->irq_ns = vdb__poll_adapt(lane->irq_ns, now - lane->irq_at, coalesce_ns);
 		lane->irq_at = now;
 	}
@@ -41,7 +41,7 @@ static bool may_wait(struct vdb_lane *lane, uint64_t *until)
 	if (lane->irq_turn == vdb__loop_turn(lane->loop))
 		return true;
 	*until = lane->irq_at + lane->irq_ns;
-	return lane->irq_ns && vdb__loop_now(lane->loop) < *until;
+	return lane->irq_ns && vdb__poll_now(lane->loop) < *until;
 }
 
 void vdb__lane_notify(struct vdb_lane *lane, bool wanted)

@@ -266,11 +266,6 @@ uint64_t vdb__loop_turn(const struct vdb_loop *loop)
 	return loop->turn;
 }
 
-uint64_t vdb__loop_now(struct vdb_loop *loop)
-{
-	return vdb__poll_now(loop);
-}
-
 VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats)
 {
 	struct vdb_loop_stats own = {

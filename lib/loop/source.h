@@ -190,9 +190,6 @@ uint32_t vdb__loop_coalesce_ns(const struct vdb_loop *loop);
 /* Number of this turn. */
 uint64_t vdb__loop_turn(const struct vdb_loop *loop);
 
-/* Nanoseconds of CLOCK_MONOTONIC, read once a turn. */
-uint64_t vdb__loop_now(struct vdb_loop *loop);
-
 /* What must be gone before the loop may be destroyed (lanes): vdb_loop_destroy() asks
  * each member to leave and turns until none is left. */
 struct vdb__member {
