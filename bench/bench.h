@@ -54,6 +54,9 @@ _Noreturn void bench_die(int status, const char *format, ...) __attribute__((for
 /* Dies of `err`, if it is one, with vdb_errmsg(). */
 void bench_must(int err);
 
+/* Memory for guests, of which only what they touch is there. The caller unmaps it. */
+uint8_t *bench_ram(uint64_t bytes);
+
 /* ---- Waiting ---- */
 
 /* A gate; bench_gate_open() is what a `done` calls, with a reference of its own, which it drops. */

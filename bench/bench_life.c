@@ -75,16 +75,6 @@ static void tell(const struct bench_options *o, const struct bench_case *c, stru
 	}
 }
 
-static uint8_t *make_ram(uint64_t bytes)
-{
-	uint8_t *ram =
-	        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (ram == MAP_FAILED)
-		bench_die(BENCH_FAILED, "no memory");
-	return ram;
-}
-
 /* ---- The library ---- */
 
 struct host {
@@ -149,7 +139,7 @@ static void create(struct crowd_vm *vm, const struct crowd_plan *plan, uint8_t *
 
 static void one_life(struct host *host, struct times *t)
 {
-	uint8_t *ram = make_ram(host->plan.ram_bytes);
+	uint8_t *ram = bench_ram(host->plan.ram_bytes);
 	struct crowd_vm vm;
 	uint64_t start = bench_ns(), last;
 
@@ -181,7 +171,7 @@ static void old(const struct bench_options *o, const struct bench_case *c)
 	host.plan.lanes = c->kind;
 	host.plan.ram_bytes = crowd_ram_bytes(c->kind, ENTRIES);
 	for (; t.rounds < rounds(o) / 3; t.rounds++) {
-		ram = make_ram(host.plan.ram_bytes);
+		ram = bench_ram(host.plan.ram_bytes);
 		crowd_create(&vm, &host.plan, ram);
 		vm.box->mode = CROWD_ONCE;
 		crowd_start(&vm);
@@ -252,7 +242,7 @@ static void bursts(const struct bench_options *o, const struct bench_case *c)
 	for (uint32_t i = 0; i < AT_ONCE && c->kind; i++)
 		bench_must(vdb_worker_create(NULL, &workers[i]));
 	for (uint32_t i = 0; i < rounds(o) / 3; i++) {
-		ram = make_ram(AT_ONCE * host.plan.ram_bytes);
+		ram = bench_ram(AT_ONCE * host.plan.ram_bytes);
 		burst(&host, workers, ram, &t);
 		munmap(ram, AT_ONCE * host.plan.ram_bytes);
 	}
@@ -273,7 +263,7 @@ static uint8_t *make_model(const struct bench_options *o)
 	uint8_t *ram;
 
 	open_host(&host, o);
-	ram = make_ram(host.plan.ram_bytes);
+	ram = bench_ram(host.plan.ram_bytes);
 	create(&vm, &host.plan, ram, &unused);
 	crowd_close(&vm);
 	crowd_gone(&vm);
@@ -284,7 +274,7 @@ static uint8_t *make_model(const struct bench_options *o)
 static void bare_life(const struct bare_host *host, const struct bench_options *o, const uint8_t *model,
                       struct times *t)
 {
-	uint8_t *ram = make_ram(BARE_RAM);
+	uint8_t *ram = bench_ram(BARE_RAM);
 	uint64_t start = bench_ns(), last;
 	struct bare_vm vm;
 

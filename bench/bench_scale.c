@@ -29,16 +29,6 @@ struct bed {
 	struct vdb_loop_stats before, after;
 };
 
-static uint8_t *make_ram(uint64_t bytes)
-{
-	uint8_t *ram =
-	        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (ram == MAP_FAILED)
-		bench_die(BENCH_FAILED, "no memory");
-	return ram;
-}
-
 static void open_kvm(struct crowd_plan *plan)
 {
 	int err = vdb_kvm_open(NULL, &plan->kvm);
@@ -75,7 +65,7 @@ static void open_bed(struct bed *bed, const struct bench_options *o, uint32_t la
 	open_kvm(&bed->plan);
 	make_loop(&bed->plan, poll_ns);
 	bench_must(vdb_backend_null(CAPACITY, &bed->plan.backend));
-	bed->ram = make_ram(bed->plan.ram_bytes);
+	bed->ram = bench_ram(bed->plan.ram_bytes);
 	crowd_create(&bed->vm, &bed->plan, bed->ram);
 	bed->vm.box->blocks = CAPACITY / 4096;
 }
@@ -183,7 +173,7 @@ static void fill_dormitory(struct dormitory *d, const struct crowd_plan *plan, u
 	d->plan.entries = IDLE_ENTRIES;
 	d->plan.kernel = d->plan.interrupts = true;
 	d->plan.ram_bytes = crowd_ram_bytes(1, IDLE_ENTRIES);
-	d->ram = make_ram(count * d->plan.ram_bytes);
+	d->ram = bench_ram(count * d->plan.ram_bytes);
 	d->vms = calloc(count, sizeof(*d->vms));
 	if (!d->vms)
 		bench_die(BENCH_FAILED, "no memory");
@@ -226,7 +216,7 @@ static double busy(const struct bench_options *o, struct vdb_loop *loop, const s
 	bed.plan.entries = FLOOD;
 	bed.plan.kernel = bed.plan.interrupts = false;
 	bed.plan.ram_bytes = crowd_ram_bytes(1, FLOOD);
-	bed.ram = make_ram(bed.plan.ram_bytes);
+	bed.ram = bench_ram(bed.plan.ram_bytes);
 	crowd_create(&bed.vm, &bed.plan, bed.ram);
 	bed.vm.box->blocks = CAPACITY / 4096;
 	run_rounds(&bed, depth, o->ms / 4 + 1);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -34,6 +35,16 @@ void bench_must(int err)
 }
 
 /* ---- Waiting ---- */
+
+uint8_t *bench_ram(uint64_t bytes)
+{
+	uint8_t *ram =
+	        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (ram == MAP_FAILED)
+		bench_die(BENCH_FAILED, "no memory");
+	return ram;
+}
 
 struct vdb_gate *bench_gate(void)
 {

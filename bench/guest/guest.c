@@ -13,7 +13,6 @@ static uint64_t *samples;
 static struct vdb_guest ring;
 static uint64_t chance;
 static struct slot {
-	uint64_t block;
 	uint64_t started;
 } slots[BENCH_DEPTH];
 static uint32_t free_slots[BENCH_DEPTH], free_count;
@@ -147,18 +146,15 @@ static uint64_t buffer(uint32_t slot)
 static void prepare(struct vdb_sqe *sqe)
 {
 	uint32_t index = free_slots[--free_count];
-	struct slot *slot = &slots[index];
-
 	/* The high half of the product: no division. */
-	slot->block = (uint64_t)((unsigned __int128)dice() * box->blocks >> 64);
-	if (box->check)
-		*(uint64_t *)(uintptr_t)buffer(index) = UINT64_MAX;
+	uint64_t block = (uint64_t)((unsigned __int128)dice() * box->blocks >> 64);
+
 	sqe->op = VDB_OP_READ;
 	sqe->user_data = index;
 	sqe->addr = buffer(index);
 	sqe->len = BENCH_BLOCK;
-	sqe->offset = slot->block * BENCH_BLOCK;
-	slot->started = guest_tsc();
+	sqe->offset = block * BENCH_BLOCK;
+	slots[index].started = guest_tsc();
 }
 
 static void fill(void)
@@ -177,8 +173,6 @@ static void finish(const struct vdb_cqe *cqe, int record)
 	if (record)
 		note(guest_tsc() - slots[index].started);
 	if (cqe->result != (int32_t)BENCH_BLOCK)
-		box->wrong++;
-	else if (box->check && *(uint64_t *)(uintptr_t)buffer(index) != slots[index].block)
 		box->wrong++;
 	free_slots[free_count++] = index;
 }

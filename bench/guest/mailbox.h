@@ -30,8 +30,8 @@ struct bench_mailbox {
 	uint32_t depth;
 	uint32_t silent; /* BELLS: only `stamp` is stored, for a host that looks at it */
 	uint32_t await;  /* BELLS: the next one when `taken` says so */
-	uint32_t check;  /* REQUESTS: a block read must begin with its number */
 	uint32_t trips;  /* SINGLES: samples are round trips, not what publishing and ringing took */
+	uint32_t reserved0;
 	uint64_t count;
 	uint64_t gap; /* a quarter more or less */
 	uint64_t warm_up, duration;
