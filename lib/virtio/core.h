@@ -7,8 +7,8 @@
  * after it has been let go, by vdb__virtio_unlock(). Loop threads take it for a few
  * instructions; nothing on the way of a request takes it.
  *
- *     registers (vCPU)  -> run.c: a lane for each enabled queue of a driven device
- *     lane's end (loop) -> reset.c: what waited for it: queue reset, reset, quiesce, destroy
+ *     registers (vCPU)  -> run.c: a runner (a lane, or a remote) for each enabled queue of a driven device
+ *     runner's end      -> reset.c: what waited for it: queue reset, reset, quiesce, destroy
  */
 #ifndef VDB_VIRTIO_CORE_H
 #define VDB_VIRTIO_CORE_H
@@ -18,6 +18,7 @@
 #include <pthread.h>
 
 #include "virtio/device.h"
+#include "virtio/remote.h"
 
 #define VDB__BIT(feature) (1ull << (feature))
 #define VDB__FEATURE_RING_RESET 40 /* linux/virtio_config.h of older systems lacks it */
@@ -31,6 +32,26 @@ struct vdb__vqueue_move {
 	void *arg;
 };
 
+struct vdb__vqueue;
+struct vdb__call;
+
+/* What serves a queue while it runs: a lane (run_lane.c), or somebody elsewhere (run_remote.c). */
+struct vdb__runner {
+	/* Locked. It serves from here on; or -errno, and nothing has happened. */
+	int (*start)(struct vdb__vqueue *q);
+	/* Unlocked, once: it ends with vdb__vqueue_closed(), at once or later, on whatever thread. */
+	void (*close)(struct vdb__vqueue *q);
+	/* Unlocked: it has ended. Leaves the position, frees. */
+	void (*drop)(struct vdb__vqueue *q);
+	/* Locked, before that. */
+	void (*stats)(const struct vdb__vqueue *q, struct vdb_lane_stats *now);
+	/* Locked: as vdb_lane_move(). */
+	int (*move)(struct vdb__vqueue *q, struct vdb_loop *loop, struct vdb_tenant *tenant,
+	            void (*moved)(void *q, int status));
+	/* Locked: it could, if it ran. 0, or -EOPNOTSUPP with a message. */
+	int (*moves)(const struct vdb__vqueue *q);
+};
+
 struct vdb__vqueue {
 	struct vdb_virtio *device;
 	uint32_t index;
@@ -42,18 +63,21 @@ struct vdb__vqueue {
 	struct vdb_tenant *tenant; /* there, referenced; NULL: one of its own */
 	struct vdb__vqueue_move move;
 	/* Life. */
-	struct vdb_lane *lane;    /* NULL: does not run */
-	struct vdb_gate *stopped; /* opens when the lane has ended; as long as there is a lane */
-	bool stopping;            /* the lane is being closed */
+	const struct vdb__runner *runner; /* of all its lives */
+	bool runs;
+	struct vdb_lane *lane;    /* one of these, while it runs */
+	struct vdb__call *call;   /* interrupts of a remote */
+	struct vdb_gate *stopped; /* opens when the runner has ended; while it runs */
+	bool stopping;            /* the runner is being closed */
 	bool resetting;           /* then the registers go back to the beginning */
 	bool resume;              /* it ran before: goes on at `position` */
 	uint32_t position;
-	struct vdb_lane_stats past; /* of lanes that have ended */
+	struct vdb_lane_stats past; /* of runners that have ended */
 };
 
 /* What to do when the lock has been let go. */
 struct vdb__due {
-	uint64_t close; /* lanes, a bit for each queue */
+	uint64_t close; /* runners, a bit for each queue */
 	bool interrupt; /* the configuration's */
 	bool report;    /* config.broken */
 	uint32_t queue, reason;
@@ -67,6 +91,7 @@ struct vdb_virtio {
 	struct vdb_virtio_ops ops;
 	void *ctx;
 	const struct vdb__framing *framing;
+	struct vdb__remote *remote; /* NULL: every queue has a lane */
 	struct vdb_virtio_config config;
 
 	const struct vdb__transport_ops *transport; /* NULL: none */
@@ -78,11 +103,11 @@ struct vdb_virtio {
 	uint64_t accepted; /* frozen by FEATURES_OK */
 	uint32_t beyond;   /* accepted above bit 63, where nothing is offered */
 	uint8_t status;
-	bool resetting; /* status reads 0 when all lanes have ended */
+	bool resetting; /* status reads 0 when all runners have ended */
 	uint32_t stopping;
 	uint32_t
 	        finish; /* atomic: lanes that are closed finish what they work on, as they will go on later */
-	struct vdb_gate *reset_done; /* made before the first lane */
+	struct vdb_gate *reset_done; /* made before the first runner */
 	uint64_t resets, broken;
 
 	uint32_t generation;
@@ -102,7 +127,7 @@ struct vdb_virtio {
 /* ---- lock.c ---- */
 
 void vdb__virtio_lock(struct vdb_virtio *device);
-/* Does what is due. The device may be gone afterwards only if the caller's lane was its last. */
+/* Does what is due. The device may be gone afterwards only if the caller's runner was its last. */
 void vdb__virtio_unlock(struct vdb_virtio *device);
 /* Locked, lets go of it meanwhile: until `raising` or `telling` has become 0. */
 void vdb__virtio_wait(struct vdb_virtio *device);
@@ -145,18 +170,27 @@ void vdb__vqueue_displace(struct vdb__vqueue *q);
 
 /* ---- run.c (locked) ---- */
 
-/* A lane for each enabled queue that has none, if the device is driven. */
+/* A runner for each enabled queue that does not run, if the device is driven. */
 void vdb__virtio_start(struct vdb_virtio *device);
 void vdb__vqueue_start(struct vdb__vqueue *q);
 /* Harmless if it does not run, or is being stopped. */
 void vdb__vqueue_stop(struct vdb__vqueue *q);
 void vdb__virtio_stop(struct vdb_virtio *device);
-/* Unlocked; a lane has let go of everything: vdb__lane_close(). */
+/* Unlocked; a runner has let go of everything. */
 void vdb__vqueue_closed(void *queue);
+/* Unlocked, by a runner: the transport stays while there are any. */
+void vdb__vqueue_interrupt(void *queue);
+/* The same: it cannot go on. VDB_REASON_*. */
+void vdb__vqueue_broke(void *queue, uint32_t reason);
+
+/* ---- run_lane.c, run_remote.c ---- */
+
+extern const struct vdb__runner vdb__run_lane;
+extern const struct vdb__runner vdb__run_remote;
 
 /* ---- reset.c ---- */
 
-/* Who has waited for the last lane. */
+/* Who has waited for the last runner. */
 struct vdb__settled {
 	struct vdb_gate *gate;
 	vdb_done_fn quiesced;
@@ -173,6 +207,8 @@ void vdb__virtio_reset(struct vdb_virtio *device);
 
 /* ---- device.c ---- */
 
+/* Nothing runs any more: first a remote's end, if there is one, then the device's. */
 void vdb__virtio_free(struct vdb_virtio *device);
+void vdb__virtio_ended(struct vdb_virtio *device);
 
 #endif

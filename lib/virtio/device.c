@@ -19,9 +19,10 @@
 
 /* ---- Create ---- */
 
-static int check_parts(const struct vdb_virtio_ops *ops, const struct vdb_virtio_config *config)
+static int check_parts(const struct vdb_virtio_ops *ops, const struct vdb__remote *remote,
+                       const struct vdb_virtio_config *config)
 {
-	if (!ops->backend || !ops->device_id)
+	if ((!ops->backend && !remote) || !ops->device_id)
 		return vdb__fail(EINVAL, "virtio: ops without backend or device_id");
 	if (!config->mem)
 		return vdb__fail(EINVAL, "virtio '%s': mem must be given", ops->name);
@@ -61,6 +62,7 @@ static void set_up(struct vdb_virtio *device)
 	for (uint32_t i = 0; i < device->config.queues; i++) {
 		device->queues[i].device = device;
 		device->queues[i].index = i;
+		device->queues[i].runner = &vdb__run_lane;
 		vdb__vqueue_clear(&device->queues[i]);
 		vdb__vqueue_place(&device->queues[i]);
 	}
@@ -98,8 +100,21 @@ static int make(uint32_t queues, uint32_t config_len, struct vdb_virtio **out)
 	return 0;
 }
 
-int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__framing *framing, void *ctx,
-                       const struct vdb_virtio_config *config, struct vdb_virtio **out)
+static void take_remote(struct vdb_virtio *device, struct vdb__remote *remote)
+{
+	if (!remote)
+		return;
+	device->remote = remote;
+	remote->device = device;
+	for (uint32_t i = 0; i < device->config.queues; i++) {
+		if (remote->ops->serves(remote, i))
+			device->queues[i].runner = &vdb__run_remote;
+	}
+}
+
+int vdb__virtio_create_remote(const struct vdb_virtio_ops *ops, const struct vdb__framing *framing,
+                              struct vdb__remote *remote, void *ctx, const struct vdb_virtio_config *config,
+                              struct vdb_virtio **out)
 {
 	struct vdb_virtio_config own_config;
 	struct vdb_virtio_ops own_ops;
@@ -111,7 +126,7 @@ int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__frami
 	if (!rc)
 		rc = vdb__config_take(&own_config, sizeof(own_config), config, "virtio config");
 	if (!rc)
-		rc = check_parts(&own_ops, &own_config);
+		rc = check_parts(&own_ops, remote, &own_config);
 	if (!rc)
 		rc = check_sizes(&own_ops, &own_config);
 	if (!rc)
@@ -124,8 +139,15 @@ int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__frami
 	device->config = own_config;
 	vdb__limit_ref(own_config.limit);
 	set_up(device);
+	take_remote(device, remote);
 	*out = device;
 	return 0;
+}
+
+int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__framing *framing, void *ctx,
+                       const struct vdb_virtio_config *config, struct vdb_virtio **out)
+{
+	return vdb__virtio_create_remote(ops, framing, NULL, ctx, config, out);
 }
 
 VDB_EXPORT int vdb_virtio_create(const struct vdb_virtio_ops *ops, void *ctx,
@@ -137,6 +159,14 @@ VDB_EXPORT int vdb_virtio_create(const struct vdb_virtio_ops *ops, void *ctx,
 /* ---- Destroy ---- */
 
 void vdb__virtio_free(struct vdb_virtio *device)
+{
+	if (device->remote)
+		device->remote->ops->end(device->remote);
+	else
+		vdb__virtio_ended(device);
+}
+
+void vdb__virtio_ended(struct vdb_virtio *device)
 {
 	vdb_done_fn done = device->destroy_done;
 	void *arg = device->destroy_arg;

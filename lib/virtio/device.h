@@ -19,9 +19,16 @@
 
 #define VDB__VIRTIO_QUEUE_SIZE 256u /* where config.queue_size is 0 */
 
+struct vdb__remote;
+
 /* vdb_virtio_create() for devices that read their chains in their own way. */
 int vdb__virtio_create(const struct vdb_virtio_ops *ops, const struct vdb__framing *framing, void *ctx,
                        const struct vdb_virtio_config *config, struct vdb_virtio **out);
+
+/* The same where some or all queues are served elsewhere, which ops->backend is not asked for: remote.h. */
+int vdb__virtio_create_remote(const struct vdb_virtio_ops *ops, const struct vdb__framing *framing,
+                              struct vdb__remote *remote, void *ctx, const struct vdb_virtio_config *config,
+                              struct vdb_virtio **out);
 
 /* The ctx it was created with, if its ops are `ops`' device_id and name; else NULL with a message. */
 void *vdb__virtio_ctx(struct vdb_virtio *device, const struct vdb_virtio_ops *ops);

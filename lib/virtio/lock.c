@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The device's lock, and what is done when it is let go. */
 #include "base/atomic.h"
-#include "io/lane.h"
 #include "virtio/core.h"
 
 void vdb__virtio_lock(struct vdb_virtio *device)
@@ -24,14 +23,14 @@ static void count_off(struct vdb_virtio *device, uint32_t *word)
 	pthread_mutex_unlock(&device->lock);
 }
 
-/* A lane's end may be told at once, by closed(), and be the device's end too: last. */
-static void close_lanes(struct vdb_virtio *device, uint64_t which)
+/* A runner's end may be told at once, and be the device's end too: last. */
+static void close_runners(struct vdb_virtio *device, uint64_t which)
 {
 	while (which) {
 		struct vdb__vqueue *q = &device->queues[__builtin_ctzll(which)];
 
 		which &= which - 1;
-		vdb__lane_close(q->lane, &device->finish, vdb__vqueue_closed, q);
+		q->runner->close(q);
 	}
 }
 
@@ -54,5 +53,5 @@ void vdb__virtio_unlock(struct vdb_virtio *device)
 			device->config.broken(device->config.broken_arg, due.queue, due.reason);
 		count_off(device, &device->telling);
 	}
-	close_lanes(device, due.close);
+	close_runners(device, due.close);
 }

@@ -7,8 +7,7 @@
 
 #include "base/error.h"
 #include "base/export.h"
-#include "io/backend.h"
-#include "io/lane.h"
+#include "loop/source.h"
 #include "virtio/core.h"
 
 /* ---- When the device is made, and when it goes ---- */
@@ -134,12 +133,10 @@ static int check(const struct vdb_virtio *device, const struct vdb__vqueue *q, c
 	if (tenant && vdb__tenant_loop(tenant) != loop)
 		return vdb__fail(EINVAL, "virtio '%s': move: the tenant is of another loop",
 		                 device->ops.name);
-	if (device->ops.backend(device->ctx, q->index)->info.flags & VDB_BACKEND_FIXED)
-		return vdb__fail(EOPNOTSUPP, "virtio '%s': queue %u belongs to one loop (VDB_BACKEND_FIXED)",
-		                 device->ops.name, q->index);
-	return q->move.under_way ? vdb__fail(EBUSY, "virtio '%s': queue %u is moving already",
-	                                     device->ops.name, q->index)
-	                         : 0;
+	if (q->move.under_way)
+		return vdb__fail(EBUSY, "virtio '%s': queue %u is moving already", device->ops.name,
+		                 q->index);
+	return q->runner->moves(q);
 }
 
 /* Locked. A lane that is ending has been told where it ends; one whose loop was destroyed has ended. */
@@ -147,9 +144,9 @@ static int move(struct vdb__vqueue *q, struct vdb_loop *loop, struct vdb_tenant 
 {
 	int rc = 0;
 
-	q->move.under_way = q->lane && !q->stopping;
+	q->move.under_way = q->runs && !q->stopping;
 	if (q->move.under_way)
-		rc = vdb_lane_move(q->lane, loop, tenant, moved, q);
+		rc = q->runner->move(q, loop, tenant, moved);
 	if (rc)
 		q->move.under_way = false;
 	if (rc && rc != -ECANCELED)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What waits for queues to stop: a reset (virtio 1.2, 2.4), a quiesce, the device's end. The
- * last lane to end does them all, in that order; where no queue runs they are done at once.
+ * last runner to end does them all, in that order; where no queue runs they are done at once.
  */
 #include "base/atomic.h"
 #include "base/error.h"
@@ -26,6 +26,8 @@ static struct vdb_gate *finish_reset(struct vdb_virtio *device)
 	device->beyond = 0;
 	if (device->ops.reset)
 		device->ops.reset(device->ctx);
+	if (device->remote)
+		device->remote->ops->reset(device->remote);
 	if (device->transport && device->transport->reset)
 		device->transport->reset(device->transport_arg);
 	device->status = 0;

@@ -1,36 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Queues while they run: a virtqueue and a lane for each one that is enabled on a driven
- * device, from DRIVER_OK (or its enabling after that) until it is reset or stopped.
+ * Queues while they run: a runner for each one that is enabled on a driven device, from DRIVER_OK (or its
+ * enabling after that) until it is reset or stopped.
  */
 #include "base/atomic.h"
 #include "base/error.h"
-#include "io/lane.h"
 #include "virtio/core.h"
 #include "virtio/stats.h"
 
-/* ---- Called by lanes, on the loop's thread. The transport stays while there are lanes. ---- */
+/* ---- Called by runners. The transport stays while there are any. ---- */
 
-static void interrupt(void *queue)
+void vdb__vqueue_interrupt(void *queue)
 {
 	struct vdb__vqueue *q = queue;
 
 	q->device->transport->queue_interrupt(q->device->transport_arg, q->index);
 }
 
-static void broken(void *queue, uint32_t reason)
+void vdb__vqueue_broke(void *queue, uint32_t reason)
 {
 	struct vdb__vqueue *q = queue;
 
 	vdb__virtio_lock(q->device);
-	if (!q->stopping)
+	if (q->runs && !q->stopping)
 		vdb__virtio_break(q->device, q->index, reason);
 	vdb__virtio_unlock(q->device);
 }
 
 /* ---- Start ---- */
 
-/* Made while failing is still possible: whoever stops the lane must have something to wait at. */
+/* Made while failing is still possible: whoever stops the queue must have something to wait at. */
 static int make_gates(struct vdb__vqueue *q)
 {
 	int rc = q->device->reset_done ? 0 : vdb_gate_create(&q->device->reset_done);
@@ -38,36 +37,14 @@ static int make_gates(struct vdb__vqueue *q)
 	return rc ? rc : vdb_gate_create(&q->stopped);
 }
 
-static int make_lane(struct vdb__vqueue *q, struct vdb_queue *queue)
-{
-	struct vdb_virtio *device = q->device;
-	const struct vdb_lane_config config = {
-	        .size = sizeof(config),
-	        .kick_fd = device->transport->kick_fd(device->transport_arg, q->index),
-	        .trigger = interrupt,
-	        .trigger_arg = q,
-	        .tenant = q->tenant,
-	        .broken = broken,
-	        .broken_arg = q,
-	        .limit = device->config.limit,
-	};
-	struct vdb_backend *backend = device->ops.backend(device->ctx, q->index);
-
-	return vdb_lane_create(q->loop, queue, backend, &config, &q->lane);
-}
-
 static int start(struct vdb__vqueue *q)
 {
-	struct vdb_queue *queue = NULL;
 	int rc = make_gates(q);
 
 	if (!rc)
-		rc = vdb__vqueue_make(q, &q->position, &queue);
-	if (!rc)
-		rc = make_lane(q, queue);
+		rc = q->runner->start(q);
 	if (!rc)
 		return 0;
-	vdb_queue_destroy(queue);
 	vdb_gate_unref(q->stopped);
 	q->stopped = NULL;
 	return rc;
@@ -84,10 +61,11 @@ void vdb__vqueue_start(struct vdb__vqueue *q)
 	struct vdb_virtio *device = q->device;
 	int rc;
 
-	if (!q->enabled || q->lane || q->stopping || device->quiesced || device->held || !device->transport ||
+	if (!q->enabled || q->runs || q->stopping || device->quiesced || device->held || !device->transport ||
 	    !vdb__virtio_driven(device))
 		return;
 	rc = start(q);
+	q->runs = !rc;
 	if (rc)
 		vdb__virtio_break(device, q->index, reason_of(rc));
 }
@@ -102,7 +80,7 @@ void vdb__virtio_start(struct vdb_virtio *device)
 
 void vdb__vqueue_stop(struct vdb__vqueue *q)
 {
-	if (!q->lane || q->stopping)
+	if (!q->runs || q->stopping)
 		return;
 	q->stopping = true;
 	q->device->stopping++;
@@ -132,16 +110,16 @@ void vdb__vqueue_closed(void *queue)
 	struct vdb__vqueue *q = queue;
 	struct vdb_virtio *device = q->device;
 	struct vdb__settled settled;
-	struct vdb_lane *lane;
+	struct vdb_lane_stats last = {.size = sizeof(last)};
 	struct vdb_gate *gate;
 
 	vdb__virtio_lock(device);
-	lane = q->lane;
-	vdb__stats_add(&q->past, &lane->stats);
-	q->lane = NULL;
+	q->runner->stats(q, &last);
+	vdb__stats_add(&q->past, &last);
+	q->runs = false;
 	vdb__virtio_unlock(device);
-	/* Before anybody hears of it: frees the virtqueue, which leaves its position. */
-	vdb_lane_destroy(lane, NULL, NULL);
+	/* Before anybody hears of it: leaves the position. */
+	q->runner->drop(q);
 	vdb__virtio_lock(device);
 	gate = q->stopped;
 	q->stopped = NULL;

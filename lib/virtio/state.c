@@ -206,6 +206,8 @@ static void undo(struct vdb_virtio *device)
 		vdb__vqueue_clear(&device->queues[i]);
 	if (device->ops.reset)
 		device->ops.reset(device->ctx);
+	if (device->remote)
+		device->remote->ops->reset(device->remote);
 }
 
 static int restore(struct vdb_virtio *device, const uint8_t *buf, size_t len)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A queue's counters, summed over the lanes that it has had. */
+/* A queue's counters, summed over the runners that it has had. */
 #include "virtio/stats.h"
 
 #include "base/config.h"
@@ -29,30 +29,27 @@ void vdb__stats_add(struct vdb_lane_stats *sum, const struct vdb_lane_stats *mor
 	sum->moves += more->moves;
 }
 
-/* The lane stays while the lock is held. */
-static int sum_up(const struct vdb__vqueue *q, struct vdb_lane_stats *sum)
+/* The runner stays while the lock is held. */
+static void sum_up(const struct vdb__vqueue *q, struct vdb_lane_stats *sum)
 {
 	struct vdb_lane_stats now = {.size = sizeof(now)};
-	int rc;
 
 	*sum = q->past;
-	if (!q->lane)
-		return 0;
-	rc = vdb_lane_stats(q->lane, &now);
+	if (!q->runs)
+		return;
+	q->runner->stats(q, &now);
 	vdb__stats_add(sum, &now);
-	return rc;
 }
 
 VDB_EXPORT int vdb_virtio_queue_stats(struct vdb_virtio *device, uint32_t queue, struct vdb_lane_stats *stats)
 {
 	struct vdb_lane_stats sum;
-	int rc;
 
 	if (queue >= device->config.queues)
 		return vdb__fail(ENOENT, "virtio '%s': no queue %u; it has %u", device->ops.name, queue,
 		                 device->config.queues);
 	vdb__virtio_lock(device);
-	rc = sum_up(&device->queues[queue], &sum);
+	sum_up(&device->queues[queue], &sum);
 	vdb__virtio_unlock(device);
-	return rc ? rc : vdb__stats_give(stats, &sum, sizeof(sum), "virtio queue stats");
+	return vdb__stats_give(stats, &sum, sizeof(sum), "virtio queue stats");
 }

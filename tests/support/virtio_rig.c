@@ -156,7 +156,11 @@ static void make_device(struct virtio_rig *rig, const struct vdb_virtio_config *
 	config.config_len = VRIG_CONFIG;
 	config.broken = on_broken;
 	config.broken_arg = rig;
-	must(vdb_virtio_create(&ops, rig, &config, &rig->device));
+	if (rig->remote)
+		must(vdb__virtio_create_remote(&ops, &vdb__framing_plain, rig->remote, rig, &config,
+		                               &rig->device));
+	else
+		must(vdb_virtio_create(&ops, rig, &config, &rig->device));
 }
 
 void virtio_rig_renew(struct virtio_rig *rig, const struct vdb_virtio_config *config)
@@ -204,11 +208,12 @@ void virtio_rig_attach(struct virtio_rig *rig)
 
 /* ---- Life ---- */
 
-void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config)
+static void make(struct virtio_rig *rig, const struct vdb_virtio_config *config, struct vdb__remote *remote)
 {
 	struct vdb_loop_config loop = test_loop_config();
 
 	memset(rig, 0, sizeof(*rig));
+	rig->remote = remote;
 	mock_ram_open(&rig->ram, 0, VRIG_QUEUES * VRIG_STRIDE);
 	for (uint32_t i = 0; i < VRIG_QUEUES; i++) {
 		rig->kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -218,6 +223,17 @@ void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *con
 	must(vdb_loop_start(rig->loop, -1, NULL));
 	virtio_echo_open(&rig->echo);
 	make_device(rig, config);
+}
+
+void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config)
+{
+	make(rig, config, NULL);
+}
+
+void virtio_rig_open_remote(struct virtio_rig *rig, struct vdb__remote *remote)
+{
+	make(rig, NULL, remote);
+	virtio_rig_attach(rig);
 }
 
 void virtio_rig_open(struct virtio_rig *rig, const struct vdb_virtio_config *config)

@@ -43,6 +43,7 @@ struct virtio_rig {
 	struct virtq_driver driver[VRIG_QUEUES];
 	bool driven[VRIG_QUEUES];
 	uint8_t config[VRIG_CONFIG];
+	struct vdb__remote *remote; /* NULL: none */
 	/* The transport. */
 	int kick[VRIG_QUEUES];
 	uint32_t interrupts[VRIG_QUEUES], config_interrupts; /* atomic */
@@ -56,6 +57,8 @@ struct virtio_rig {
 
 /* config: what is not given is the rig's. */
 void virtio_rig_open(struct virtio_rig *rig, const struct vdb_virtio_config *config);
+/* Its queues are served elsewhere, as far as the remote says so; that is the caller's. */
+void virtio_rig_open_remote(struct virtio_rig *rig, struct vdb__remote *remote);
 /* The same in two steps: everything but the transport. */
 void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config);
 void virtio_rig_attach(struct virtio_rig *rig);
