@@ -22,7 +22,8 @@ struct vdb_backend;
  * but for FLUSH and USER, not empty. READ, WRITE and USER: iov is guest memory of
  * exactly len bytes in at most 1024 pieces that stays mapped until completion;
  * USER's may be written, but for the first `readable` bytes of a virtqueue's, which are only to be
- * read (and end at the end of an iovec). Another thread of the guest may change it at any time.
+ * read (and end at the end of an iovec), and iov[-1] is the backend's: room for a header of its own ahead of
+ * what is read. Another thread of the guest may change the memory at any time.
  * Read-only but for io and scratch, which are the backend's while it has the request.
  */
 struct vdb_req {
@@ -74,6 +75,19 @@ struct vdb_backend_ops {
 	 * request was completed; a vdb_req_complete_post() of the same moment may cross it, so look
 	 * the request up before touching what belongs to it. NULL: they end by themselves. Loop's thread. */
 	void (*cancel)(void *ctx, struct vdb_req *req);
+	/*
+	 * For queues whose requests wait for the outside (a network's receive buffers): how many more the
+	 * backend takes now. A few loads, no side effect. While it is 0 they stay in the queue, whose
+	 * doorbell is not asked for; when it has become more, call vdb_backend_wake(). Such a backend serves
+	 * one virtqueue at a time, with as many requests at once as the queue has entries. NULL: all there
+	 * are.
+	 */
+	uint32_t (*wants)(void *ctx);
+	/* A lane serves its queue on `loop` from now on; and no more: nothing of it is with the backend then.
+	 * In turns, for each queue that has it. The loop's thread, or the one that destroys the loop. NULL:
+	 * it does not matter. */
+	void (*opened)(void *ctx, struct vdb_loop *loop);
+	void (*closed)(void *ctx);
 	/* The fd that most requests go to, open as long as the backend lives: each lane tells its
 	 * loop of it. NULL, or negative: there is none. */
 	int (*file)(void *ctx);
@@ -114,6 +128,10 @@ void vdb_req_complete(struct vdb_req *req, int32_t result);
 
 /* The same from any other thread, by a post. */
 void vdb_req_complete_post(struct vdb_req *req, int32_t result);
+
+/* ops.wants says more than 0 again: the queue is served in this turn, as the budget of its tenant allows.
+ * Harmless if no lane has it. Loop's thread. */
+void vdb_backend_wake(struct vdb_backend *backend);
 
 /* Counts work against the tenant that len does not show: zeroes written for
  * WRITE_ZEROES, a copy made on the way. Loop's thread. */

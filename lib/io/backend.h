@@ -12,6 +12,9 @@ struct vdb_backend {
 	struct vdb_backend_info info;
 	void *ctx;
 	uint32_t refs;
+	/* With ops.wants: one lane at a time. */
+	uint32_t taken;        /* by it; any thread */
+	struct vdb_lane *lane; /* while its queue is served; its loop's thread */
 };
 
 /* May change at any time: vdb_backend_resize(). */

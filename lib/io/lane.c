@@ -25,10 +25,10 @@ static struct vdb_lane *lane_of(struct vdb__source *source)
 	return (struct vdb_lane *)source;
 }
 
-/* Not now, but when a completion says so: looking at the queue meanwhile would be spinning. */
+/* Not now, but when a completion or the backend says so: looking at the queue meanwhile would be spinning. */
 static bool is_waiting(const struct vdb_lane *lane)
 {
-	return (lane->shut && lane->inflight) || !vdb__lane_has_room(lane);
+	return (lane->shut && lane->inflight) || !vdb__lane_has_room(lane) || !vdb__lane_wanted(lane);
 }
 
 static bool lane_pending(struct vdb__source *source)
@@ -47,8 +47,11 @@ static bool lane_arm(struct vdb__source *source)
 	if (!vdb__list_empty(&lane->inlined))
 		return true;
 	lane->waits = is_waiting(lane);
-	if (lane->waits)
+	if (lane->waits) {
+		if (lane->phase == VDB__LANE_OPEN && !vdb__lane_wanted(lane))
+			lane->queue->ops->disarm(lane->queue); /* nobody would answer */
 		return false;
+	}
 	return lane->phase == VDB__LANE_OPEN && lane->queue->ops->arm(lane->queue);
 }
 
@@ -201,7 +204,7 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	struct vdb__elem elem;
 	uint64_t bytes;
 
-	if (!vdb__lane_has_room(lane) || !vdb__source_may(&lane->source) ||
+	if (!vdb__lane_has_room(lane) || !vdb__lane_wanted(lane) || !vdb__source_may(&lane->source) ||
 	    !lane->queue->ops->pop(lane->queue, &elem, lane->segs))
 		return false;
 	lane->more = elem.more;

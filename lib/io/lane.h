@@ -42,9 +42,10 @@ struct vdb_lane {
 	struct vdb_tenant *tenant;
 
 	/* What a visit touches. */
-	struct vdb__request *free; /* the last one used first: it is still in the cache */
-	struct vdb__list inlined;  /* FIFO of VDB__REQ_SLICED */
-	struct vdb__seg *segs;     /* of the request being popped */
+	uint32_t (*wants)(void *ctx); /* the backend's; NULL: all there are */
+	struct vdb__request *free;    /* the last one used first: it is still in the cache */
+	struct vdb__list inlined;     /* FIFO of VDB__REQ_SLICED */
+	struct vdb__seg *segs;        /* of the request being popped */
 	uint32_t request_cost;
 	uint32_t inflight;
 	uint32_t staged;   /* completions not yet published */
@@ -87,6 +88,7 @@ struct vdb_lane {
 	bool doomed;   /* vdb_lane_destroy() has arrived */
 	bool kept;     /* vdb__lane_close() has: the queue goes with the lane, not before */
 	bool member;   /* of the loop */
+	bool opened;   /* the backend knows that its queue is served */
 	uint32_t wake; /* VDB__WAKE_*, shared with other threads */
 	struct vdb__post wake_post;
 	struct vdb__member as_member;
@@ -114,6 +116,12 @@ struct vdb_lane {
 static inline bool vdb__lane_has_room(const struct vdb_lane *lane)
 {
 	return lane->inflight < lane->max_inflight;
+}
+
+/* The backend has a use for one. */
+static inline bool vdb__lane_wanted(const struct vdb_lane *lane)
+{
+	return !lane->wants || lane->wants(lane->backend->ctx);
 }
 
 static inline struct vdb__request *vdb__request_of(struct vdb__list *link)
@@ -154,6 +162,14 @@ void vdb__lane_cancel(struct vdb_lane *lane);
 
 /* A request has been completed; the completion waits for its batch. */
 void vdb__lane_completed(struct vdb_lane *lane);
+
+/* ---- lane_wants.c: backends that choose, and hear of it; loop's thread ---- */
+
+/* Any thread. False: another lane has the backend. */
+bool vdb__lane_claim(struct vdb_lane *lane);
+void vdb__lane_disclaim(struct vdb_lane *lane);
+void vdb__lane_opened(struct vdb_lane *lane);
+void vdb__lane_closed(struct vdb_lane *lane);
 
 /* ---- lane_irq.c ---- */
 

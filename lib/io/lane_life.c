@@ -35,6 +35,7 @@ static void let_go(struct vdb_lane *lane)
 		vdb__mem_leave(lane->queue->view.mem, &lane->as_user);
 	lane->joined = false;
 	vdb__lane_pool_drop(lane);
+	vdb__lane_disclaim(lane);
 	vdb_backend_destroy(lane->backend);
 	vdb_tenant_destroy(lane->tenant);
 	vdb__limit_unref(lane->source.limit);
@@ -112,6 +113,7 @@ static void source_gone(struct vdb__source *source)
 {
 	struct vdb_lane *lane = (struct vdb_lane *)source;
 
+	vdb__lane_closed(lane);
 	vdb__lane_withdraw(lane);
 	if (lane->journey == VDB__LANE_MOVES && !lane->doomed && !lane->kept)
 		vdb__lane_set_out(lane);
@@ -196,6 +198,7 @@ static bool come(struct vdb_lane *lane, int status)
 	lane->phase = VDB__LANE_OPEN;
 	lane->member = true;
 	vdb__loop_join_member(lane->loop, &lane->as_member);
+	vdb__lane_opened(lane);
 	if (lane->journey == VDB__LANE_MOVES)
 		vdb__lane_arrived(lane);
 	return true;
@@ -372,6 +375,20 @@ static int acquire(struct vdb_lane *lane, const struct vdb_lane_config *config)
 	return vdb_tenant_create(lane->loop, &lane->tenant);
 }
 
+/* A native ring's driver resets it by the ring itself: that must be looked at, whatever the backend wants. */
+static int claim(struct vdb_lane *lane)
+{
+	const char *name = lane->backend->ops.name;
+
+	if (lane->backend->ops.wants && lane->queue->ops->in_band)
+		return vdb__fail(EOPNOTSUPP,
+		                 "lane: backend %s takes requests as it wants them; give it a virtqueue",
+		                 name);
+	if (!vdb__lane_claim(lane))
+		return vdb__fail(EBUSY, "lane: backend %s serves another queue; make one for each", name);
+	return 0;
+}
+
 /* Last: from here on changes of memory reach the lane. */
 static int join_memory(struct vdb_lane *lane)
 {
@@ -398,8 +415,13 @@ VDB_EXPORT int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queue, s
 	lane->kick_fd = lane->call_fd = -1;
 	lane->loop = loop;
 	lane->queue = queue;
+	vdb__backend_ref(backend);
+	lane->backend = backend;
+	lane->fixed = backend->info.flags & VDB_BACKEND_FIXED;
 	set_up(lane, &own);
-	rc = acquire(lane, &own);
+	rc = claim(lane);
+	if (!rc)
+		rc = acquire(lane, &own);
 	if (!rc)
 		rc = join_memory(lane);
 	if (rc) {
@@ -407,9 +429,6 @@ VDB_EXPORT int vdb_lane_create(struct vdb_loop *loop, struct vdb_queue *queue, s
 		free(lane);
 		return rc;
 	}
-	vdb__backend_ref(backend);
-	lane->backend = backend;
-	lane->fixed = backend->info.flags & VDB_BACKEND_FIXED;
 	*out = lane;
 	vdb__loop_post(loop, &lane->wake_post);
 	return 0;

@@ -62,9 +62,10 @@ struct vdb__pieces *vdb__lane_take_pieces(struct vdb_lane *lane)
 		lane->pieces = pieces->next;
 		return pieces;
 	}
-	pieces = malloc(sizeof(*pieces) + n * (sizeof(pieces->iov[0]) + sizeof(pieces->region[0])));
+	pieces = malloc(sizeof(*pieces) + sizeof(pieces->iov[0]) +
+	                n * (sizeof(pieces->iov[0]) + sizeof(pieces->region[0])));
 	if (pieces)
-		pieces->region = (struct vdb__region **)(void *)&pieces->iov[n];
+		pieces->region = (struct vdb__region **)(void *)&pieces->iov[1 + n];
 	return pieces;
 }
 

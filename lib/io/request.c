@@ -87,7 +87,7 @@ static int map_pieces(struct vdb__request *r, const struct vdb__elem *elem, cons
 	r->pieces = vdb__lane_take_pieces(r->lane);
 	if (!r->pieces)
 		return -ENOMEM;
-	r->pub.iov = r->pieces->iov;
+	r->pub.iov = vdb__request_iov(r);
 	return map_into(r, elem, segs, max, max + VDB__IOV_EXTRA);
 }
 
@@ -98,7 +98,8 @@ int vdb__request_map(struct vdb__request *r, const struct vdb__elem *elem, const
 	r->host_writes = access == VDB__WRITE;
 	/* Most have one segment, where the one before had its own. */
 	if (elem->nseg == 1 && !elem->nread && segs->len == elem->len && elem->op != VDB_OP_COPY &&
-	    vdb__view_piece(&r->lane->queue->view, segs->gpa, segs->len, access, r->own_iov, r->own_region)) {
+	    vdb__view_piece(&r->lane->queue->view, segs->gpa, segs->len, access, vdb__request_iov(r),
+	                    r->own_region)) {
 		r->pub.niov = r->nmapped = 1;
 		return 0;
 	}

@@ -27,7 +27,7 @@ struct vdb_lane;
 struct vdb__pieces {
 	struct vdb__pieces *next;
 	struct vdb__region **region; /* behind iov */
-	struct iovec iov[];
+	struct iovec iov[];          /* the first is the backend's */
 };
 
 enum vdb__request_state {
@@ -62,7 +62,7 @@ struct vdb__request {
 	uint32_t returned;          /* completed by a post that is on its way; any thread */
 	int32_t posted;             /* its result */
 
-	struct iovec own_iov[VDB__IOV_OWN];
+	struct iovec own_iov[1 + VDB__IOV_OWN]; /* the first is the backend's */
 
 	struct vdb__region *own_region[VDB__IOV_OWN]; /* behind each iovec */
 	uint64_t stable_len;                          /* of the request whose FLUSH this is */
@@ -72,7 +72,7 @@ struct vdb__request {
 
 static inline struct iovec *vdb__request_iov(struct vdb__request *r)
 {
-	return r->pieces ? r->pieces->iov : r->own_iov;
+	return 1 + (r->pieces ? r->pieces->iov : r->own_iov);
 }
 
 static inline struct vdb__region **vdb__request_regions(struct vdb__request *r)

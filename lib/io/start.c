@@ -25,9 +25,9 @@ static struct vdb__request *take(struct vdb_lane *lane, const struct vdb__elem *
 	r->pub.len = ranged ? elem->len : 0;
 	r->pub.readable = 0;
 	r->pub.file = lane->file;
-	r->pub.iov = r->own_iov;
 	r->cookie = elem->cookie;
 	r->pieces = NULL;
+	r->pub.iov = vdb__request_iov(r);
 	r->nread = r->nmapped = 0;
 	r->state = VDB__REQ_TAKEN;
 	r->stable_op = VDB_OP_NOP;

@@ -50,6 +50,7 @@ struct vdb__queue_identity {
 
 struct vdb__queue_ops {
 	const char *name;
+	bool in_band; /* the driver resets it by the queue itself, which must be looked at for that */
 	/* Once, on the loop's thread, before anything else: writes the device's lines. */
 	void (*attach)(struct vdb_queue *q, const struct vdb__queue_identity *identity);
 	/* Something to do? A few loads, no side effect: requests waiting, a handshake, a reset (not

@@ -189,6 +189,7 @@ static void ring_destroy(struct vdb_queue *q)
 
 static const struct vdb__queue_ops ring_ops = {
         .name = "ring",
+        .in_band = true,
         .attach = vdb__ring_attach,
         .pending = ring_pending,
         .ready = vdb__ring_ready,

@@ -7,8 +7,10 @@
 static int make_lane(struct vdb__vqueue *q, struct vdb_queue *queue)
 {
 	struct vdb_virtio *device = q->device;
+	struct vdb_backend *backend = device->ops.backend(device->ctx, q->index);
 	const struct vdb_lane_config config = {
 	        .size = sizeof(config),
+	        .max_inflight = backend->ops.wants ? q->size : 0, /* it chooses */
 	        .kick_fd = device->transport->kick_fd(device->transport_arg, q->index),
 	        .trigger = vdb__vqueue_interrupt,
 	        .trigger_arg = q,
@@ -17,7 +19,6 @@ static int make_lane(struct vdb__vqueue *q, struct vdb_queue *queue)
 	        .broken_arg = q,
 	        .limit = device->config.limit,
 	};
-	struct vdb_backend *backend = device->ops.backend(device->ctx, q->index);
 
 	return vdb_lane_create(q->loop, queue, backend, &config, &q->lane);
 }
