@@ -316,6 +316,18 @@ static bool packed_bell_wanted(struct virtq_driver *d, uint16_t old, uint32_t n)
 	return distance < n;
 }
 
+bool virtq_bell_wanted(struct virtq_driver *d)
+{
+	uint16_t old = d->published;
+
+	if (has(d, VDB_VIRTQ_PACKED))
+		return packed_bell_wanted(d, old, 1);
+	vdb__fence_full(); /* as above */
+	if (!has(d, VDB_VIRTQ_EVENT_IDX))
+		return !(vdb__load(&virtq_used(d)->flags) & VRING_USED_F_NO_NOTIFY);
+	return vdb__load(split_avail_event(d)) == old;
+}
+
 bool virtq_publish(struct virtq_driver *d)
 {
 	uint16_t old = d->published;

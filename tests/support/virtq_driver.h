@@ -62,6 +62,8 @@ bool virtq_add_indirect(struct virtq_driver *d, vdb_gpa_t table, const struct vi
                         uint64_t cookie);
 /* Shows the device what was added; rings if it asked for that, and says so. */
 bool virtq_publish(struct virtq_driver *d);
+/* The next chain, of one buffer, would ring; what was added is published. */
+bool virtq_bell_wanted(struct virtq_driver *d);
 /* Takes the next use. */
 bool virtq_reap(struct virtq_driver *d, uint64_t *cookie, uint32_t *len);
 /* Asks for an interrupt at the next use; true: there is one already. */

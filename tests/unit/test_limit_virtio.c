@@ -121,19 +121,25 @@ END_TEST
 START_TEST(nobody_is_asked_to_ring)
 {
 	struct vdb_limit_config config = {.size = sizeof(config), .bytes_per_s = 1, .bytes_burst = 1};
+	struct virtq_driver *driver = &rig.driver[0];
 	uint64_t bells;
 
 	virtio_rig_up(&rig, _i ? VRIG_BIT(VIRTIO_RING_F_EVENT_IDX) : 0, 1);
 	ck_assert_int_eq(vdb_limit_set(limit, &config), 0);
 	virtio_rig_echo(&rig, 0); /* 16 bytes: to be waited for */
-	for (bells = rig.driver[0].bells; rig.driver[0].bells == bells; usleep(1000))
-		virtio_rig_send(&rig, 0, 1);
+	while (!virtq_bell_wanted(driver))
+		usleep(200);
+	bells = driver->bells;
+	virtio_rig_send(&rig, 0, 1);
+	ck_assert_uint_eq(driver->bells, bells + 1);
 	while (stats().waiting < 1)
 		usleep(200);
-	bells = rig.driver[0].bells;
+	while (virtq_bell_wanted(driver))
+		usleep(200);
+	bells = driver->bells;
 	for (uint64_t i = 0; i < 4; i++)
 		virtio_rig_send(&rig, 0, 2);
-	ck_assert_uint_eq(rig.driver[0].bells, bells);
+	ck_assert_uint_eq(driver->bells, bells);
 	vdb__virtio_detach(rig.device);
 	virtio_rig_attach(&rig);
 }
