@@ -25,6 +25,11 @@ enum {
 /* flags: READV, WRITEV: the file is open with O_DIRECT. What waits for its device goes there early, and a
  * file with a number may be polled for its answer (VDB_LOOP_IOPOLL). */
 #define VDB_IO_DIRECT (1u << 0)
+/* READV, WRITEV of a file that is open with O_NONBLOCK: a tap, a socket, a pipe. Nothing is waited for: what
+ * cannot be done now has the result -EAGAIN. Those submitted in one turn go to the kernel together, and are
+ * done in order. Where the kernel cannot be asked so (taps: Linux before 6.2) or there is no io_uring, each
+ * is a system call of its own. */
+#define VDB_IO_NOWAIT (1u << 1)
 
 /*
  * One host operation. The caller's; it, `iov` and the memory that `iov` names must stay
@@ -41,7 +46,7 @@ struct vdb_io {
 	uint32_t niov;
 	int32_t mode;
 	uint32_t file;   /* fd, as vdb_io_file_add() of this loop numbered it; 0 = it has no number */
-	uint32_t flags;  /* VDB_IO_DIRECT, or 0 */
+	uint32_t flags;  /* VDB_IO_*: one of the two, or 0 */
 	uint64_t offset; /* READV, WRITEV: UINT64_MAX is the file's own position */
 	uint64_t len;
 	/* Called once, on the loop's thread, never from within vdb_io_submit(): what the
@@ -50,7 +55,7 @@ struct vdb_io {
 	uint64_t opaque[6]; /* the library's */
 };
 
-/* Starts it. Cannot fail: what goes wrong is `done`'s result. EINTR and EAGAIN are
+/* Starts it. Cannot fail: what goes wrong is `done`'s result. EINTR and, but for VDB_IO_NOWAIT, EAGAIN are
  * retried by the library. */
 void vdb_io_submit(struct vdb_loop *loop, struct vdb_io *io);
 

@@ -190,17 +190,17 @@ struct vdb_loop_stats {
 	uint64_t ios;    /* host operations started */
 	uint64_t posts;
 	uint64_t timers;
-	uint64_t rearms;       /* multishot polls that had ended */
-	uint64_t poll_hits;    /* work found by looking, not by a bell */
-	uint64_t uring_flags;  /* IORING_SETUP_* in use */
-	uint64_t features;     /* VDB_LOOP_HAS_* */
-	uint64_t served;       /* bytes, and request_cost for each request: what tenants are charged */
-	uint64_t poll_misses;  /* rings looked at in vain, and left to their bells */
-	uint64_t poll_time_ns; /* spent looking with nothing else to do; looks of less than a microsecond or
-	                          so are not counted */
-	uint64_t fixed_files;  /* of ios: on a file that needed no look-up */
-	uint64_t nowaits;     /* reads that were tried where they were, without waiting: a system call each */
-	uint64_t nowait_hits; /* of these, those that the page cache had something for */
+	uint64_t rearms;         /* multishot polls that had ended */
+	uint64_t poll_hits;      /* work found by looking, not by a bell */
+	uint64_t uring_flags;    /* IORING_SETUP_* in use */
+	uint64_t features;       /* VDB_LOOP_HAS_* */
+	uint64_t served;         /* bytes, and request_cost for each request: what tenants are charged */
+	uint64_t poll_misses;    /* rings looked at in vain, and left to their bells */
+	uint64_t poll_time_ns;   /* spent looking with nothing else to do; looks of less than a microsecond or
+	                            so are not counted */
+	uint64_t fixed_files;    /* of ios: on a file that needed no look-up */
+	uint64_t nowaits;        /* I/O that was tried where it was, without waiting: a system call each */
+	uint64_t nowait_hits;    /* of these, those that moved something */
 	uint64_t fixed_buffers;  /* of ios: in registered memory, in one piece */
 	uint64_t memory;         /* bytes registered now */
 	uint64_t polled;         /* of ios: done by the ring that is polled */

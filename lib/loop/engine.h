@@ -89,6 +89,9 @@ struct vdb__engine_ops {
 int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out);
 int vdb__epoll_create(struct vdb_loop *loop, struct vdb__engine **out);
 
+/* A VDB_IO_NOWAIT is done here, by a system call of its own. */
+int64_t vdb__io_at_once(struct vdb_loop *loop, const struct vdb_io *io);
+
 /* The io's done() is called, now or at the end of the reaping. */
 void vdb__io_done(struct vdb_io *io, int64_t result);
 void vdb__io_done_later(struct vdb_loop *loop, struct vdb_io *io, int64_t result);

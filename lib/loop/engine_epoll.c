@@ -167,6 +167,8 @@ static void epoll_submit(struct vdb__engine *engine, struct vdb_io *io)
 		err = e->failed;
 	else if (io->op < VDB_IO_READV || io->op > VDB_IO_POLL)
 		err = -EINVAL;
+	else if (io->flags & VDB_IO_NOWAIT)
+		vdb__io_done_later(engine->loop, io, vdb__io_at_once(engine->loop, io));
 	else if (io->op == VDB_IO_POLL || (data && vdb__io_endless(io)))
 		err = wait_for(e, io);
 	else

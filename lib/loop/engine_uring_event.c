@@ -40,6 +40,8 @@ static bool again(struct uring *u, struct vdb_io *io, int res)
 		return false;
 	if (own->flags & IO_WAITING && res >= 0)
 		own->flags &= (uint16_t)~IO_WAITING;
+	else if (res == -EAGAIN && io->flags & VDB_IO_NOWAIT)
+		return false;
 	else if (res == -EAGAIN && (io->op == VDB_IO_READV || io->op == VDB_IO_WRITEV))
 		own->flags |= IO_WAITING;
 	else if (res != -EINTR && res != -EAGAIN && !parked)
@@ -48,6 +50,17 @@ static bool again(struct uring *u, struct vdb_io *io, int res)
 		return false;
 	vdb__uring_start(u, io);
 	return true;
+}
+
+/* The kernel cannot do it without waiting, as it says of each file; a system call of a file that does not
+ * block can. */
+static int64_t not_so(struct uring *u, const struct vdb_io *io)
+{
+	struct vdb__file_slot *slot = vdb__file_known(&u->engine.loop->files, io->file);
+
+	if (slot)
+		slot->waits = true;
+	return vdb__io_at_once(u->engine.loop, io);
 }
 
 static void io_event(struct uring *u, struct vdb_io *io, int res)
@@ -68,7 +81,7 @@ static void io_event(struct uring *u, struct vdb_io *io, int res)
 		return;
 	if (own->flags & IO_CANCEL && (res == -EINTR || res == -EAGAIN || own->flags & IO_WAITING))
 		res = -ECANCELED;
-	vdb__io_done(io, res);
+	vdb__io_done(io, io->flags & VDB_IO_NOWAIT && res == -EOPNOTSUPP ? not_so(u, io) : res);
 }
 
 static void event(struct uring *u, const struct io_uring_cqe *cqe)

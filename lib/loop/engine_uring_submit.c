@@ -129,6 +129,8 @@ static bool prep_op(struct uring *u, struct io_uring_sqe *sqe, struct vdb_io *io
 	case VDB_IO_READV:
 	case VDB_IO_WRITEV:
 		prep_transfer(u, sqe, io);
+		if (io->flags & VDB_IO_NOWAIT)
+			sqe->rw_flags = RWF_NOWAIT;
 		return true;
 	case VDB_IO_FDATASYNC:
 		io_uring_prep_fsync(sqe, io->fd, IORING_FSYNC_DATASYNC);
@@ -210,6 +212,14 @@ void vdb__uring_start(struct uring *u, struct vdb_io *io)
 	vdb__list_append(&loop->backlog, &own->link);
 }
 
+/* Learnt of the file: not here, unless by a system call. */
+static bool waits(const struct uring *u, const struct vdb_io *io)
+{
+	const struct vdb__file_slot *slot = vdb__file_known(&u->engine.loop->files, io->file);
+
+	return io->flags & VDB_IO_NOWAIT && slot && slot->waits;
+}
+
 void vdb__uring_submit(struct vdb__engine *engine, struct vdb_io *io)
 {
 	struct uring *u = vdb__uring_of(engine);
@@ -218,6 +228,8 @@ void vdb__uring_submit(struct vdb__engine *engine, struct vdb_io *io)
 		vdb__io_done_later(engine->loop, io, u->failed);
 	else if (io->op < VDB_IO_READV || io->op > VDB_IO_POLL)
 		vdb__io_done_later(engine->loop, io, -EINVAL);
+	else if (waits(u, io))
+		vdb__io_done_later(engine->loop, io, vdb__io_at_once(engine->loop, io));
 	else
 		vdb__uring_start(u, io);
 }

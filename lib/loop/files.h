@@ -20,6 +20,7 @@ struct vdb__file_slot {
 	bool used;
 	bool known;    /* to the engine: I/O may go by the slot's index */
 	bool pollable; /* to it as well, with no word yet that its device is not polled for */
+	bool waits;    /* the kernel cannot be asked not to: VDB_IO_NOWAIT */
 };
 
 struct vdb__files {

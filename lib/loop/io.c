@@ -4,7 +4,15 @@
 #include <sys/stat.h>
 
 #include "base/export.h"
+#include "loop/pool.h"
 #include "loop/state.h"
+
+static bool flags_fit(const struct vdb_io *io)
+{
+	if (io->flags & VDB_IO_NOWAIT)
+		return io->flags == VDB_IO_NOWAIT && (io->op == VDB_IO_READV || io->op == VDB_IO_WRITEV);
+	return !(io->flags & ~VDB_IO_DIRECT);
+}
 
 VDB_EXPORT void vdb_io_submit(struct vdb_loop *loop, struct vdb_io *io)
 {
@@ -13,7 +21,7 @@ VDB_EXPORT void vdb_io_submit(struct vdb_loop *loop, struct vdb_io *io)
 	*own = (struct vdb__io){0};
 	vdb__list_append(&loop->inflight, &own->link);
 	vdb__count(&loop->stats.ios, 1);
-	if (io->flags & ~VDB_IO_DIRECT)
+	if (!flags_fit(io))
 		vdb__io_done_later(loop, io, -EINVAL);
 	else if (loop->closing && vdb__io_endless(io))
 		vdb__io_done_later(loop, io, -ECANCELED);
@@ -40,6 +48,19 @@ int64_t vdb__io_now(struct vdb_loop *loop, int fd, const struct iovec *iov, uint
 	if (n > 0)
 		vdb__count(&loop->stats.nowait_hits, 1);
 	return n < 0 ? -errno : n;
+}
+
+int64_t vdb__io_at_once(struct vdb_loop *loop, const struct vdb_io *io)
+{
+	int64_t n;
+
+	do
+		n = vdb__io_try(io);
+	while (n == -EINTR);
+	vdb__count(&loop->stats.nowaits, 1);
+	if (n > 0)
+		vdb__count(&loop->stats.nowait_hits, 1);
+	return n;
 }
 
 VDB_EXPORT void vdb_io_cancel(struct vdb_loop *loop, struct vdb_io *io)

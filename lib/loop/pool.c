@@ -52,18 +52,24 @@ static ssize_t perform(const struct vdb_io *io)
 	}
 }
 
+int64_t vdb__io_try(const struct vdb_io *io)
+{
+	ssize_t ret = perform(io);
+
+	return ret < 0 ? -errno : ret;
+}
+
 int64_t vdb__io_perform(const struct vdb_io *io)
 {
-	ssize_t ret;
+	int64_t ret;
 
 	for (unsigned tries = 0;; tries++) {
-		ret = perform(io);
-		if (ret >= 0 || (errno != EINTR && errno != EAGAIN) || tries == MAX_RETRIES)
-			break;
-		if (errno == EAGAIN)
+		ret = vdb__io_try(io);
+		if ((ret != -EINTR && ret != -EAGAIN) || tries == MAX_RETRIES)
+			return ret;
+		if (ret == -EAGAIN)
 			sched_yield();
 	}
-	return ret < 0 ? -errno : ret;
 }
 
 /* ---- The threads ---- */

@@ -19,7 +19,10 @@ void vdb__pool_submit(struct vdb__pool *pool, struct vdb_io *io);
 /* True if no thread has taken it: it is the caller's again. */
 bool vdb__pool_withdraw(struct vdb__pool *pool, struct vdb_io *io);
 
-/* The system call, waiting. What it returned, or -errno. */
+/* The system call, once. */
+int64_t vdb__io_try(const struct vdb_io *io);
+
+/* The same, waiting. What it returned, or -errno. */
 int64_t vdb__io_perform(const struct vdb_io *io);
 
 #endif
