@@ -79,8 +79,8 @@ struct vdb_backend_ops {
 	 * For queues whose requests wait for the outside (a network's receive buffers): how many more the
 	 * backend takes now. A few loads, no side effect. While it is 0 they stay in the queue, whose
 	 * doorbell is not asked for; when it has become more, call vdb_backend_wake(). Such a backend serves
-	 * one virtqueue at a time, with as many requests at once as the queue has entries. NULL: all there
-	 * are.
+	 * one virtqueue at a time, with as many requests at once as the queue has entries, and its tenant is
+	 * charged for a request, not for its bytes: vdb_req_charge() says what has come. NULL: all there are.
 	 */
 	uint32_t (*wants)(void *ctx);
 	/* A lane serves its queue on `loop` from now on; and no more: nothing of it is with the backend then.

@@ -29,6 +29,8 @@
 #include <vdb/loop.h>
 #include <vdb/loops.h>
 #include <vdb/mem.h>
+#include <vdb/net.h>
+#include <vdb/netdev.h>
 #include <vdb/pci.h>
 #include <vdb/platform.h>
 #include <vdb/ring.h>

@@ -136,8 +136,9 @@ static void mark_rest(struct vdb__request *r)
 	if (r->sliced)
 		vdb__request_mark(r, r->pub.len - r->done);
 	else
-		vdb__region_mark(vdb__request_regions(r) + r->nread, r->pub.iov + r->nread,
-		                 r->pub.niov - r->nread, r->pub.len - r->pub.readable);
+		/* Not pub.iov: of what is read a backend of ours may have made something else. */
+		vdb__region_mark(vdb__request_regions(r) + r->nread, vdb__request_iov(r) + r->nread,
+		                 r->nmapped - r->nread, r->pub.len - r->pub.readable);
 }
 
 static void let_go(struct vdb__request *r)

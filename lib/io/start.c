@@ -84,7 +84,8 @@ static inline uint64_t hand_over(struct vdb_lane *lane, struct vdb__request *r)
 {
 	struct vdb_backend *backend = lane->backend;
 	uint8_t op = r->pub.op;
-	uint64_t cost = has_data(op) ? r->pub.len : 0;
+	/* A buffer that waits for the outside is charged for what comes. */
+	uint64_t cost = has_data(op) && !lane->wants ? r->pub.len : 0;
 	int rc;
 
 	r->state = VDB__REQ_STARTED;
