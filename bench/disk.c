@@ -2,23 +2,13 @@
 /* What is asked of the guest and what it says, the same for all VMMs. */
 #include "disk.h"
 
-#include <limits.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
+
+#include "said.h"
 
 const char *disk_guest(void)
 {
-	static char path[PATH_MAX + 32];
-	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX);
-	char *slash;
-
-	if (len <= 0)
-		bench_die(BENCH_FAILED, "where is this program?");
-	path[len] = 0;
-	slash = strrchr(path, '/');
-	snprintf(slash ? slash + 1 : path, 32, "bench_disk_guest.elf");
-	return path;
+	return said_guest("bench_disk_guest.elf");
 }
 
 void disk_cmdline(const struct bench_options *o, const struct disk_job *job, const char *where,
@@ -34,38 +24,20 @@ void disk_cmdline(const struct bench_options *o, const struct disk_job *job, con
 	         (unsigned long long)(run / DISK_WARM_UP), (unsigned long long)run, where);
 }
 
-/* The number behind " name=". */
-static uint64_t field(const char *text, const char *name)
-{
-	const char *at = strstr(text, name);
-	unsigned long long value;
-
-	if (!at || sscanf(at + strlen(name), "%llu", &value) != 1)
-		bench_die(BENCH_FAILED, "the guest says nothing of%s: %s", name, text);
-	return value;
-}
-
 void disk_read_result(const char *text, struct disk_result *result)
 {
-	const char *done = strstr(text, "done ");
+	const char *done = said_done(text);
 
-	if (!done)
-		bench_die(BENCH_FAILED, "the guest: %s", *text ? text : "came to no end");
 	*result = (struct disk_result){
-	        .completed = field(done, " completed="),
-	        .ran = field(done, " ran="),
-	        .all = field(done, " all="),
-	        .wrong = field(done, " wrong="),
-	        .rung = field(done, " rung="),
-	        .p50 = field(done, " p50="),
-	        .p99 = field(done, " p99="),
+	        .completed = said_number(done, " completed="),
+	        .ran = said_number(done, " ran="),
+	        .all = said_number(done, " all="),
+	        .wrong = said_number(done, " wrong="),
+	        .rung = said_number(done, " rung="),
+	        .p50 = said_number(done, " p50="),
+	        .p99 = said_number(done, " p99="),
 	};
 	if (result->wrong || !result->completed || !result->ran)
 		bench_die(BENCH_FAILED, "%llu of %llu requests went wrong", (unsigned long long)result->wrong,
 		          (unsigned long long)result->all);
-}
-
-uint64_t disk_patience(const struct bench_options *o)
-{
-	return o->ms * 2 + 20000;
 }

@@ -64,9 +64,6 @@ void disk_cmdline(const struct bench_options *o, const struct disk_job *job, con
 /* Understands what the guest said; dies if it is not that all went well. */
 void disk_read_result(const char *text, struct disk_result *result);
 
-/* Milliseconds after which a guest that has not ended never will. */
-uint64_t disk_patience(const struct bench_options *o);
-
 /* The file is as large as the job wants it, each piece begins with its number, and it is in the page cache,
  * or with O_DIRECT out of it. */
 void disk_ready(const struct disk_job *job);

@@ -5,6 +5,7 @@
 #include "calls.h"
 #include "disk.h"
 #include "qemu.h"
+#include "said.h"
 
 static void describe_disk(const struct disk_job *job, char *text, size_t room)
 {
@@ -35,7 +36,7 @@ void disk_qemu(const struct bench_options *o, const struct disk_job *job, struct
 	if (job->count_calls)
 		calls_open(&calls, q.iothread);
 	qemu_go(&q);
-	qemu_finish(&q, text, sizeof(text), disk_patience(o));
+	qemu_finish(&q, text, sizeof(text), said_patience(o));
 	disk_read_result(text, result);
 	result->calls = calls_close(&calls);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "guest/port_abi.h"
+#include "said.h"
 
 #define HUGE (2u << 20)
 
@@ -82,24 +83,33 @@ void vmm_create(struct vmm *m)
 	make_vm(m);
 }
 
-void vmm_run(struct vmm *m, const struct bench_options *o, const char *cmdline, struct disk_result *result)
+void vmm_start(struct vmm *m, const struct bench_options *o, const char *kernel, const char *cmdline)
 {
-	const struct vdb_boot_config boot = {
-	        .size = sizeof(boot), .kernel = disk_guest(), .cmdline = cmdline};
+	const struct vdb_boot_config boot = {.size = sizeof(boot), .kernel = kernel, .cmdline = cmdline};
 	struct vdb_boot_info info = {.size = sizeof(info)};
-	int64_t ignored;
-	int err;
 
 	bench_must(vdb_boot_load(m->mem, &boot, &info));
 	bench_must(vdb_boot_start(m->vcpu, &info));
 	if (vdb_vcpu_start(m->vcpu, o->vcpu_cpu, "vcpu"))
 		bench_die(BENCH_SKIPPED, "%s; name other CPUs: -c VCPU,LOOP", vdb_errmsg());
-	err = vdb_gate_wait(m->ended, (int64_t)disk_patience(o) * 1000000, &ignored);
+}
+
+const char *vmm_await(struct vmm *m, const struct bench_options *o)
+{
+	int64_t ignored;
+	int err = vdb_gate_wait(m->ended, (int64_t)said_patience(o) * 1000000, &ignored);
+
 	if (err != -ETIMEDOUT)
 		bench_must(err);
 	if (*m->event)
 		bench_die(BENCH_FAILED, "the guest: %s", m->event);
-	disk_read_result(m->text, result);
+	return m->text;
+}
+
+void vmm_run(struct vmm *m, const struct bench_options *o, const char *cmdline, struct disk_result *result)
+{
+	vmm_start(m, o, disk_guest(), cmdline);
+	disk_read_result(vmm_await(m, o), result);
 }
 
 void vmm_destroy(struct vmm *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VM around a disk, made of the library: memory, one vCPU, the guest's two ports. The disk is put into it
- * between _create() and _boot(), and taken out before _destroy().
+ * The VM around a device, made of the library: memory, one vCPU, the guest's two ports. The device is put
+ * into it between _create() and _start(), and taken out before _destroy().
  */
 #ifndef BENCH_VMM_H
 #define BENCH_VMM_H
@@ -26,7 +26,11 @@ struct vmm {
 #define VMM_GSI 5u
 
 void vmm_create(struct vmm *m);
-/* Loads the guest, starts it, waits for its end; dies if it goes wrong. */
+/* Loads the guest and starts it. */
+void vmm_start(struct vmm *m, const struct bench_options *o, const char *kernel, const char *cmdline);
+/* Waits for its end: what it said. Dies if it goes wrong. */
+const char *vmm_await(struct vmm *m, const struct bench_options *o);
+/* Both, of the guest that has a disk. */
 void vmm_run(struct vmm *m, const struct bench_options *o, const char *cmdline, struct disk_result *result);
 void vmm_destroy(struct vmm *m);
 
