@@ -43,6 +43,7 @@
 #include <vdb/virtio_pci.h>
 #include <vdb/virtq.h>
 #include <vdb/vm.h>
+#include <vdb/vsock.h>
 #include <vdb/worker.h>
 #include <vdb/x86.h>
 

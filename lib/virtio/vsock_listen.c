@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How connections come about: a host program says CONNECT, or the guest is connected to a host program. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "virtio/vsock.h"
+
+#define ACCEPTS 16u                  /* in one turn */
+#define SHORTAGE_NS (100 * 1000000u) /* accept() failed for want of something: not before that again */
+
+/* ---- CONNECT ---- */
+
+static void refuse_client(struct vdb__vconn *c)
+{
+	vdb__count(&c->vsock->stats.failed, 1);
+	c->state = VDB__VCONN_GONE;
+	vdb__vconn_close_fd(c);
+}
+
+/* "CONNECT <port>\n", in any case, and with a carriage return if it likes. */
+static bool parse_line(const char *line, uint32_t len, uint32_t *port)
+{
+	static const char word[] = "connect ";
+	uint64_t number = 0;
+	uint32_t at = 0, digits;
+
+	for (; at < sizeof(word) - 1; at++)
+		if (at >= len || (line[at] | (word[at] & 0x20)) != word[at])
+			return false;
+	for (digits = 0; at < len && line[at] >= '0' && line[at] <= '9' && digits < 10; at++, digits++)
+		number = number * 10 + (unsigned)(line[at] - '0');
+	if (at < len && line[at] == '\r')
+		at++;
+	*port = (uint32_t)number;
+	return digits && at + 1 == len && line[at] == '\n' && number < VDB__VSOCK_ANY_PORT;
+}
+
+static void ask_guest(struct vdb__vconn *c, uint32_t port)
+{
+	c->guest_port = port;
+	c->host_port = vdb__vsock_free_port(c->vsock, port);
+	c->state = VDB__VCONN_ASKED;
+	vdb__vconn_enter(c);
+	c->owes |= VDB__OWES_REQUEST;
+	vdb__vconn_hurry(c);
+}
+
+/* Takes no byte behind the line: those are for the guest. */
+void vdb__vconn_hello(struct vdb__vconn *c)
+{
+	struct iovec rest = {c->line + c->line_len, sizeof(c->line) - c->line_len};
+	ssize_t n = recv(c->fd, rest.iov_base, rest.iov_len, MSG_PEEK | MSG_DONTWAIT);
+	const char *end;
+	uint32_t port;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		refuse_client(c);
+		return;
+	}
+	end = memchr(rest.iov_base, '\n', (size_t)n);
+	rest.iov_len = end ? (size_t)(end + 1 - (const char *)rest.iov_base) : (size_t)n;
+	n = vdb__vconn_get(c, &rest, 1);
+	c->line_len += n > 0 ? (uint32_t)n : 0;
+	if (end && n == (ssize_t)rest.iov_len && parse_line(c->line, c->line_len, &port))
+		ask_guest(c, port);
+	else if (end || c->line_len == sizeof(c->line))
+		refuse_client(c);
+}
+
+/* ---- The listening socket ---- */
+
+void vdb__vsock_watch_listener(struct vdb__vsock *v)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
+
+	if (v->listen_fd < 0 || v->listen_armed || v->closing || !vdb__vsock_has_room(v) || v->listen_at)
+		return;
+	if (!epoll_ctl(v->epoll_fd, v->listen_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, v->listen_fd, &event))
+		v->listen_known = v->listen_armed = true;
+}
+
+void vdb__vsock_close_listener(struct vdb__vsock *v)
+{
+	if (v->listen_fd < 0)
+		return;
+	if (v->listen_known)
+		(void)epoll_ctl(v->epoll_fd, EPOLL_CTL_DEL, v->listen_fd, NULL);
+	close(v->listen_fd);
+	v->listen_fd = -1;
+}
+
+/* Its connections wait in its backlog meanwhile. */
+static void accept_later(struct vdb__vsock *v)
+{
+	uint64_t at = vdb__vsock_now() + SHORTAGE_NS;
+
+	vdb__count(&v->stats.accept_errors, 1);
+	if (vdb__vsock_timer(v, at))
+		v->listen_at = at;
+}
+
+static bool is_shortage(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS;
+}
+
+/* False: no more, for now. */
+static bool accept_one(struct vdb__vsock *v)
+{
+	int fd = accept4(v->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct vdb__vconn *c;
+
+	if (fd < 0) {
+		if (is_shortage(errno))
+			accept_later(v);
+		return errno == ECONNABORTED || errno == EINTR;
+	}
+	c = vdb__vconn_new(v, fd, VDB__VCONN_HELLO);
+	if (!c) {
+		vdb__count(&v->stats.failed, 1);
+		return false;
+	}
+	vdb__vconn_hurry(c);
+	vdb__vconn_hello(c); /* most have said it already, or will at once */
+	vdb__vconn_settle(c);
+	return true;
+}
+
+void vdb__vsock_accept(struct vdb__vsock *v)
+{
+	v->listen_armed = false;
+	for (unsigned i = 0; i < ACCEPTS && vdb__vsock_has_room(v); i++)
+		if (!accept_one(v))
+			break;
+	vdb__vsock_watch_listener(v);
+}
+
+/* ---- For the guest ---- */
+
+static int connect_path(const char *path, uint32_t port)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int fd, rc;
+
+	(void)snprintf(to.sun_path, sizeof(to.sun_path), "%s_%u", path, port);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	/* A Unix socket is connected at once, or not at all. */
+	rc = connect(fd, (const struct sockaddr *)&to, sizeof(to)) ? -errno : 0;
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+static int check_stream(int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+		return -errno;
+	return type == SOCK_STREAM ? 0 : -EPROTOTYPE;
+}
+
+int vdb__vsock_connect(struct vdb__vsock *v, uint32_t port)
+{
+	int fd, rc;
+
+	if (!v->config.connect)
+		return v->config.path ? connect_path(v->config.path, port) : -ECONNREFUSED;
+	fd = v->config.connect(v->config.connect_arg, port);
+	if (fd < 0)
+		return fd;
+	rc = check_stream(fd);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
