@@ -96,6 +96,17 @@ VDB_MUST_CHECK int vdb_mem_store32(struct vdb_mem *mem, vdb_gpa_t gpa, uint32_t 
 VDB_MUST_CHECK int vdb_mem_store64(struct vdb_mem *mem, vdb_gpa_t gpa, uint64_t value);
 
 /*
+ * Gives the host back the pages of [gpa, +len), which lies inside one region: they are dirty, and zeroes when
+ * somebody looks next. Whole pages of what the region is made of; what lies beside them stays. Returns how
+ * many bytes that were. -ENOENT: no such range; -EPERM: the region is not VDB_REGION_DISCARDABLE, or is
+ * read-only, or a file that is not memory (tmpfs, hugetlbfs), or PRIVATE with a file of yours: the file's
+ * bytes would come back; else what the kernel said. Of HOST memory only what is private and anonymous is
+ * given back. I/O in flight to such a page ends in the old page or in the new one. Any thread; takes long for
+ * much memory.
+ */
+VDB_MUST_CHECK int64_t vdb_mem_discard(struct vdb_mem *mem, vdb_gpa_t gpa, uint64_t len);
+
+/*
  * Builds host iovecs for guest memory [gpa, gpa+len) and pins the regions behind
  * them until vdb_mem_unpin(). `writable`: the host will write there. Returns the
  * number of iovecs; -EFAULT, or -E2BIG if more than `max` were needed. len 0

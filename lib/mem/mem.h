@@ -22,6 +22,13 @@
 #include "base/list.h"
 #include "mem/view.h"
 
+/* How a region's pages are given back to the host. */
+enum {
+	VDB__KEEP,     /* they are not */
+	VDB__DONTNEED, /* MADV_DONTNEED of the mapping */
+	VDB__PUNCH,    /* a hole in the file behind it */
+};
+
 struct vdb__region {
 	vdb_gpa_t gpa;
 	uint64_t len;
@@ -31,8 +38,10 @@ struct vdb__region {
 	uint32_t refs;   /* atomic */
 	bool readonly;
 	bool pinnable;
-	bool owned; /* the mapping is ours to undo */
-	int fd;     /* ours; -1 = none */
+	bool owned;      /* the mapping is ours to undo */
+	uint8_t discard; /* how its pages are given back: VDB__KEEP.. */
+	uint64_t page;   /* bytes of what it is made of */
+	int fd;          /* ours; -1 = none */
 	uint64_t fd_offset;
 	vdb_done_fn done;
 	void *done_arg;
@@ -95,6 +104,11 @@ bool vdb__map_overlaps(const struct vdb__map *map, vdb_gpa_t gpa, uint64_t len);
 
 /* The current map, with a reference. Any thread. */
 struct vdb__map *vdb__mem_map(struct vdb_mem *mem);
+
+/* ---- discard.c ---- */
+
+/* Finds out how, for a region that is mapped. */
+void vdb__discard_prepare(struct vdb__region *region, const struct vdb_region_config *config);
 
 /* ---- dirty.c ---- */
 

@@ -238,6 +238,7 @@ int vdb__region_create(struct vdb_mem *mem, const struct vdb_region_config *conf
 	vdb__list_init(&region->link);
 	err = back(region, config);
 	if (!err) {
+		vdb__discard_prepare(region, config);
 		region->dirty = calloc((size_t)(pages / 64 + 1), sizeof(*region->dirty));
 		if (!region->dirty)
 			err = vdb__fail(ENOMEM, "region at %#llx: no memory for its dirty bitmap",

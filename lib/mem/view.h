@@ -196,6 +196,13 @@ bool vdb__region_readonly(const struct vdb__region *region);
 /* Its pages stay what they are as long as it is there: host I/O may keep them. */
 bool vdb__region_pinnable(const struct vdb__region *region);
 
+/* Gives back the whole pages in [host, +len) of it, and marks them dirty: they are zeroes afterwards. Returns
+ * bytes; -EPERM: its pages are kept; or what the kernel said. Takes as long as the kernel does: for slices.
+ */
+int64_t vdb__region_discard(struct vdb__region *region, const void *host, uint64_t len);
+/* Bytes of such a page. */
+uint64_t vdb__region_page(const struct vdb__region *region);
+
 /* True if [gpa, gpa+len) touches any region. */
 bool vdb__mem_overlaps(struct vdb_mem *mem, vdb_gpa_t gpa, uint64_t len);
 
