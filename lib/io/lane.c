@@ -199,6 +199,15 @@ static uint32_t pieces_of(const struct vdb__elem *elem)
 	return n ? n - 1 : 0;
 }
 
+/* What backends have charged in this visit: it counts at once, so that a budget holds work that the length of
+ * a request does not show. */
+static void pay(struct vdb_lane *lane, uint64_t *spent)
+{
+	lane->source.bytes += lane->charged;
+	*spent += lane->charged;
+	lane->charged = 0;
+}
+
 static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 {
 	struct vdb__elem elem;
@@ -212,6 +221,7 @@ static bool take_one(struct vdb_lane *lane, uint64_t *spent)
 	lane->source.requests++;
 	lane->source.bytes += bytes;
 	*spent += lane->request_cost + bytes + pieces_of(&elem) * (uint64_t)SEGMENT_COST;
+	pay(lane, spent);
 	return true;
 }
 
@@ -224,6 +234,7 @@ static bool work_inline(struct vdb_lane *lane, uint64_t budget, uint64_t *spent)
 	bytes = vdb__request_slice(lane, left < SLICE ? left : SLICE);
 	lane->source.bytes += bytes;
 	*spent += bytes > SEGMENT_COST ? bytes : SEGMENT_COST;
+	pay(lane, spent);
 	return true;
 }
 

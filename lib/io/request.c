@@ -243,7 +243,10 @@ VDB_EXPORT void vdb_req_complete_post(struct vdb_req *req, int32_t result)
 
 VDB_EXPORT void vdb_req_charge(struct vdb_req *req, uint64_t bytes)
 {
-	struct vdb__request *r = (struct vdb__request *)req;
+	struct vdb_lane *lane = ((struct vdb__request *)req)->lane;
 
-	vdb__source_charge(&r->lane->source, bytes);
+	if (lane->visiting)
+		lane->charged += bytes;
+	else
+		vdb__source_charge(&lane->source, bytes);
 }

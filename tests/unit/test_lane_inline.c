@@ -278,6 +278,41 @@ START_TEST(steps_are_never_longer_than_a_quantum)
 }
 END_TEST
 
+/* Four bytes of a request may stand for a lot of work. */
+static int64_t dear_step(void *ctx, struct vdb_req *req, uint64_t max)
+{
+	(void)ctx;
+	(void)max;
+	steps++;
+	vdb_req_charge(req, QUANTUM / 4);
+	return 4;
+}
+
+/* What a step charges counts in the same visit, and once. */
+START_TEST(what_a_step_charges_ends_the_visit)
+{
+	struct vdb_loop_stats before = {.size = sizeof(before)}, after = before;
+	uint64_t turns, most = 0;
+
+	setup_with(inline_backend(dear_step));
+	ck_assert_int_eq(vdb_loop_stats(rig.loop, &before), 0);
+	ck_assert(mock_submit(&guest.m, VDB_OP_WRITE, RIG_DATA, 512, 0, 1));
+	for (turns = 0; rig_stats(&guest).completions < 1; turns++) {
+		steps = 0;
+		rig_turns(&rig, 1);
+		if (steps > most)
+			most = steps;
+	}
+	mock_expect(&guest.m, 1, 512);
+	ck_assert_uint_le(most, 4);
+	ck_assert_uint_ge(turns, 128 / 4);
+	ck_assert_int_eq(vdb_loop_stats(rig.loop, &after), 0);
+	ck_assert_uint_ge(after.served - before.served, 128 * QUANTUM / 4);
+	ck_assert_uint_le(after.served - before.served, 129 * QUANTUM / 4 + 128 * 256);
+	teardown();
+}
+END_TEST
+
 START_TEST(a_failing_step_fails_the_request)
 {
 	static const int64_t answers[][2] = {{-ENXIO, -ENXIO}, {0, -EIO}};
@@ -316,6 +351,7 @@ int main(void)
 	tcase_add_test(tc, overlapping_copy_harms_nobody_else);
 	tcase_add_test(tc, pieces_are_paid_for);
 	tcase_add_test(tc, steps_are_never_longer_than_a_quantum);
+	tcase_add_test(tc, what_a_step_charges_ends_the_visit);
 	tcase_add_test(tc, a_failing_step_fails_the_request);
 	tcase_add_test(tc, inline_without_a_step_fails);
 	return test_run_within("lane_inline", tc, 100);
