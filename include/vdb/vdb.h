@@ -10,6 +10,7 @@
 #include <vdb/abi.h>
 #include <vdb/acpi.h>
 #include <vdb/backend.h>
+#include <vdb/balloon.h>
 #include <vdb/bell.h>
 #include <vdb/blk.h>
 #include <vdb/boot.h>

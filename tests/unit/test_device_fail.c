@@ -95,11 +95,23 @@ static int make_rng(void *arg)
 	return come_and_go(err, device);
 }
 
+static int make_balloon(void *arg)
+{
+	const struct vdb_balloon_config config = {
+	        .size = sizeof(config), .at = &at, .flags = VDB_BALLOON_REPORTING};
+	struct vdb_virtio *device = NULL;
+	int err = vdb_balloon_create(&config, &device);
+
+	(void)arg;
+	return come_and_go(err, device);
+}
+
 START_TEST(devices)
 {
 	ck_assert_uint_ge(fail_sweep(make_blk, NULL), 3);
 	ck_assert_uint_ge(fail_sweep(make_console, NULL), 3);
 	ck_assert_uint_ge(fail_sweep(make_rng, NULL), 3);
+	ck_assert_uint_ge(fail_sweep(make_balloon, NULL), 3);
 }
 END_TEST
 
