@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices.h"
 
+#include <string.h>
+
 #include "layout.h"
 #include "run.h"
 #include "tinyvmm.h"
+#include "vsock.h"
 #include "wait.h"
 
 /* ---- Where they are ---- */
@@ -26,11 +29,6 @@ struct vdb_acpi_mmio devices_mmio(const struct run_options *options, uint32_t in
 	        .len = VDB_VIRTIO_MMIO_BYTES,
 	        .gsi = options->no_acpi ? gsis_legacy[index] : gsis_acpi[index],
 	};
-}
-
-uint32_t devices_count(const struct run_options *options)
-{
-	return options->disk_count + options->console + options->rng;
 }
 
 int devices_check(const struct run_options *options)
@@ -99,6 +97,15 @@ static struct vdb_virtio_config config_of(struct run *run, struct device *device
 	};
 }
 
+struct vdb_virtio_config devices_on_first(struct run *run, struct device *device)
+{
+	struct vdb_virtio_config at = config_of(run, device, run->options.packed);
+
+	at.loop = run->loop;
+	at.tenant = run->devices.tenants[0];
+	return at;
+}
+
 /* Its queues go to all loops. Pinned: those of disk n begin on loop n. */
 static void spread(struct run *run, struct vdb_virtio_config *at, uint32_t index)
 {
@@ -107,12 +114,6 @@ static void spread(struct run *run, struct vdb_virtio_config *at, uint32_t index
 	at->loops = run->loops;
 	at->tenants = run->devices.tenants;
 	at->first_loop = first == VDB_PLACE_ANY ? 0 : first;
-}
-
-static void on_first(struct run *run, struct vdb_virtio_config *at)
-{
-	at->loop = run->loop;
-	at->tenant = run->devices.tenants[0];
 }
 
 static int create_disk(struct run *run, struct device *device, uint32_t index)
@@ -134,34 +135,67 @@ static int create_disk(struct run *run, struct device *device, uint32_t index)
 	return vdb_blk_create(&config, &device->virtio);
 }
 
-static int create_console(struct run *run, struct device *device)
+static uint32_t disks(const struct run_options *options)
 {
-	struct vdb_virtio_config at = config_of(run, device, run->options.packed);
+	return options->disk_count;
+}
 
+static int create_console(struct run *run, struct device *device, uint32_t index)
+{
+	const struct vdb_virtio_config at = devices_on_first(run, device); /* as the terminal */
+
+	(void)index;
 	device->name = "console";
-	on_first(run, &at); /* as the terminal */
 	return vdb_console_create(&at, run->terminal, &device->virtio);
 }
 
-static int create_rng(struct run *run, struct device *device)
+static uint32_t consoles(const struct run_options *options)
 {
-	struct vdb_virtio_config at = config_of(run, device, run->options.packed);
+	return options->console;
+}
 
+static int create_rng(struct run *run, struct device *device, uint32_t index)
+{
+	const struct vdb_virtio_config at = devices_on_first(run, device);
+
+	(void)index;
 	device->name = "rng";
-	on_first(run, &at);
 	return vdb_rng_create(&at, &device->virtio);
 }
 
-/* Disks first: the guest numbers them in this order. */
+static uint32_t rngs(const struct run_options *options)
+{
+	return options->rng;
+}
+
+/* Disks first: the guest numbers them in this order. The console is behind them. */
+static const struct kind {
+	uint32_t (*count)(const struct run_options *options);
+	int (*create)(struct run *run, struct device *device, uint32_t index);
+} kinds[] = {
+        {disks, create_disk},
+        {consoles, create_console},
+        {rngs, create_rng},
+        {vsock_count, vsock_create},
+};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+uint32_t devices_count(const struct run_options *options)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < KINDS; i++)
+		count += kinds[i].count(options);
+	return count;
+}
+
 static int create(struct run *run, struct device *device, uint32_t index)
 {
-	const struct run_options *o = &run->options;
+	const struct kind *kind = kinds;
 
-	if (index < o->disk_count)
-		return create_disk(run, device, index);
-	if (index == o->disk_count && o->console)
-		return create_console(run, device);
-	return create_rng(run, device);
+	for (; index >= kind->count(&run->options); kind++)
+		index -= kind->count(&run->options);
+	return kind->create(run, device, index);
 }
 
 static int create_tenants(struct run *run)
@@ -175,6 +209,17 @@ static int create_tenants(struct run *run)
 	return err;
 }
 
+/* The library says which kind of device it is, but not which disk. */
+static int complain_of(const struct device *device)
+{
+	const char *why = vdb_errmsg();
+	size_t len = strlen(device->name);
+
+	if (!strncmp(why, device->name, len) && why[len] == ':')
+		return complain("%s", why);
+	return complain("%s: %s", device->name, why);
+}
+
 int devices_create(struct run *run)
 {
 	struct devices *devices = &run->devices;
@@ -186,9 +231,9 @@ int devices_create(struct run *run)
 		uint32_t index = devices->count++;
 		struct device *device = &devices->all[index];
 
-		if (create(run, device, index) ||
-		    (pci ? place_pci(run, device) : place_mmio(run, device, index)))
-			return complain("%s: %s", device->name, vdb_errmsg());
+		run->refused = create(run, device, index);
+		if (run->refused || (pci ? place_pci(run, device) : place_mmio(run, device, index)))
+			return complain_of(device);
 	}
 	return 0;
 }

@@ -7,7 +7,7 @@
 
 #include "run_options.h"
 
-#define DEVICES_MAX (RUN_MAX_DISKS + 2) /* disks, console, rng */
+#define DEVICES_MAX (RUN_MAX_DISKS + 3) /* disks, console, rng, vsock */
 
 struct device {
 	const char *name; /* in messages and statistics */
@@ -36,6 +36,9 @@ int devices_check(const struct run_options *options);
  * devices_destroy() cleans up. */
 int devices_create(struct run *run);
 void devices_destroy(struct run *run);
+
+/* What the library is told of a device that runs on the first loop. */
+struct vdb_virtio_config devices_on_first(struct run *run, struct device *device);
 
 /* Of the disk number `disk`, as in the options. */
 struct device *devices_disk(struct run *run, uint32_t disk);

@@ -8,6 +8,7 @@
 #include <vdb/error.h>
 #include <vdb/virtio.h>
 
+#include "keys.h"
 #include "tinyvmm.h"
 #include "values.h"
 
@@ -123,8 +124,9 @@ static const struct key keys[] = {
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
-static int take(struct disk *disk, const char *name, const char *value)
+static int take(void *to, const char *name, const char *value)
 {
+	struct disk *disk = to;
 	int taken = rates_take(&disk->rates, "--disk", name, value);
 
 	if (taken <= 0)
@@ -139,40 +141,12 @@ static int take(struct disk *disk, const char *name, const char *value)
 	return complain("--disk: no key `%s`; see `tinyvmm run --help`", name);
 }
 
-/* Copies up to the next comma, ",," standing for one, and returns what is behind it; NULL: too
- * long. */
-static const char *next_part(const char *from, char *to, size_t room)
-{
-	size_t len = 0;
-
-	for (; *from; from++) {
-		if (*from == ',' && from[1] != ',')
-			return to[len] = '\0', from + 1;
-		from += *from == ',';
-		if (len + 1 == room)
-			return NULL;
-		to[len++] = *from;
-	}
-	to[len] = '\0';
-	return from;
-}
-
 int disk_parse(struct disk *disk, const char *from, uint32_t number, bool packed)
 {
 	*disk = (struct disk){.queues = 1, .packed = packed};
 	snprintf(disk->id, sizeof(disk->id), "disk%u", number);
-	for (const char *rest = from; *rest;) {
-		char part[sizeof(disk->path) + 16], *value;
-
-		rest = next_part(rest, part, sizeof(part));
-		if (!rest)
-			return complain("--disk %.40s...: too long", from);
-		value = strchr(part, '=');
-		if (value)
-			*value++ = '\0';
-		if (take(disk, part, value))
-			return -1;
-	}
+	if (keys_parse("--disk", from, take, disk))
+		return -1;
 	if (!*disk->path && !disk->size)
 		return complain("--disk %s: say path=FILE, or null,size=BYTES", from);
 	if (*disk->path && disk->size)

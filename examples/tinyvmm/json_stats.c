@@ -89,6 +89,35 @@ static struct json_object *queue(const struct vdb_lane_stats *stats, uint32_t in
 	return to;
 }
 
+/* Where it is a vsock device. */
+static void put_vsock(struct json_object *to, struct vdb_virtio *virtio)
+{
+	struct vdb_vsock_stats stats = {.size = sizeof(stats)};
+	struct json_object *own;
+
+	if (vdb_vsock_stats(virtio, &stats))
+		return;
+	own = json_object_new_object();
+	put(own, "connections", stats.connections);
+	put(own, "opened_by_host", stats.opened_by_host);
+	put(own, "opened_by_guest", stats.opened_by_guest);
+	put(own, "refused_by_host", stats.refused_by_host);
+	put(own, "failed", stats.failed);
+	put(own, "bytes_to_host", stats.bytes_to_host);
+	put(own, "bytes_to_guest", stats.bytes_to_guest);
+	put(own, "packets_to_host", stats.packets_to_host);
+	put(own, "packets_to_guest", stats.packets_to_guest);
+	put(own, "resets", stats.resets);
+	put(own, "credit_stalls", stats.credit_stalls);
+	put(own, "host_stalls", stats.host_stalls);
+	put(own, "buffered", stats.buffered);
+	put(own, "drops", stats.drops);
+	put(own, "violations", stats.violations);
+	put(own, "timeouts", stats.timeouts);
+	put(own, "accept_errors", stats.accept_errors);
+	json_object_object_add(to, "vsock", own);
+}
+
 static struct json_object *device(const struct device *device)
 {
 	struct vdb_virtio_info info = {.size = sizeof(info)};
@@ -108,6 +137,7 @@ static struct json_object *device(const struct device *device)
 			json_object_array_add(queues, queue(&stats, i));
 	json_object_object_add(to, "queues", queues);
 	put_limit(to, device->limit);
+	put_vsock(to, device->virtio);
 	return to;
 }
 

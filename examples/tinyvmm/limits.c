@@ -79,13 +79,14 @@ static struct vdb_limit_config config_of(const struct rates *rates)
 /* ---- The file: a name and what is said of it, a line each ---- */
 
 struct table {
-	struct rates vm, disks[RUN_MAX_DISKS];
+	struct rates vm, vsock, disks[RUN_MAX_DISKS];
 };
 
 /* What the command line says. */
 static void table_begin(struct table *table, const struct run_options *o)
 {
 	table->vm = o->limit;
+	table->vsock = o->vsock.rates;
 	for (uint32_t i = 0; i < o->disk_count; i++)
 		table->disks[i] = o->disks[i].rates;
 }
@@ -97,6 +98,8 @@ static struct rates *table_find(struct table *table, const struct run_options *o
 	for (uint32_t i = 0; i < o->disk_count; i++)
 		if (!strcmp(name, o->disks[i].id))
 			return &table->disks[i];
+	if (o->vsock.given && !strcmp(name, "vsock"))
+		return &table->vsock;
 	return NULL;
 }
 
@@ -111,7 +114,7 @@ static int take_line(struct table *table, const struct run_options *o, char *lin
 	snprintf(where, sizeof(where), "--limits line %u: %.32s", number, name);
 	rates = table_find(table, o, name);
 	if (!rates)
-		return complain("%s: there is no such disk; `vm` is all of them together", where);
+		return complain("%s: there is no such device; `vm` is all of them together", where);
 	if (!text || strtok_r(NULL, blank, &rest))
 		return complain("%s: must be followed by bps=N,iops=N,burst=MS, without blanks", where);
 	return rates_parse(rates, where, text);
@@ -159,6 +162,8 @@ int limits_create(struct run *run)
 
 	if (!failed)
 		failed = make(o, &table.vm, &run->limit);
+	if (!failed && o->vsock.given)
+		failed = make(o, &table.vsock, &o->vsock.limit);
 	for (uint32_t i = 0; i < o->disk_count && !failed; i++)
 		failed = make(o, &table.disks[i], &o->disks[i].limit);
 	return failed;
@@ -167,6 +172,7 @@ int limits_create(struct run *run)
 void limits_destroy(struct run *run)
 {
 	vdb_limit_destroy(run->limit);
+	vdb_limit_destroy(run->options.vsock.limit);
 	for (uint32_t i = 0; i < run->options.disk_count; i++)
 		vdb_limit_destroy(run->options.disks[i].limit);
 }
@@ -189,5 +195,7 @@ void limits_reload(struct run *run)
 	set(run->limit, &table.vm);
 	for (uint32_t i = 0; i < o->disk_count; i++)
 		set(o->disks[i].limit, &table.disks[i]);
+	if (o->vsock.given)
+		set(o->vsock.limit, &table.vsock);
 	complain("--limits %s: taken up", o->limits);
 }

@@ -258,6 +258,8 @@ static int run(int argc, char **argv)
 		status = TINYVMM_WRONG;
 		if (!watch_prepare(&run) && !set_up(&run))
 			status = live(&run);
+		else if (run.refused)
+			status = TINYVMM_USAGE;
 	}
 	tear_down(&run);
 	return status;

@@ -32,7 +32,8 @@ struct run {
 	struct devices devices;
 	struct vdb_limit *limit; /* of the whole VM; NULL: none */
 	struct ending ending;
-	int signals; /* signalfd */
+	bool refused; /* a device cannot be what the user asked for */
+	int signals;  /* signalfd */
 };
 
 #endif

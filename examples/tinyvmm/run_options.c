@@ -44,6 +44,10 @@ static const char help_text[] =
         "  --limits FILE        lines like `disk0 bps=10M,iops=500` or `vm iops=1000`; SIGUSR2 reads\n"
         "                       them again\n"
         "  --rng                a random number generator\n"
+        "  --vsock cid=N,path=PATH  sockets between programs in the guest, whose address is N, and on the\n"
+        "                       host: these connect to PATH and say `CONNECT port`, and what the guest\n"
+        "                       connects to port P listens at PATH_P; connections=N (1024), and\n"
+        "                       bps, iops and burst as of disks\n"
         "  --serial             the terminal is the serial port, ttyS0 (default)\n"
         "  --console            the terminal is a virtio console, hvc0\n"
         "  --serial-log FILE    with --console: what the guest writes to its serial port goes there\n"
@@ -97,6 +101,7 @@ enum {
 	OPT_LIMIT,
 	OPT_LIMITS,
 	OPT_RNG,
+	OPT_VSOCK,
 	OPT_SERIAL,
 	OPT_CONSOLE,
 	OPT_SERIAL_LOG,
@@ -128,6 +133,7 @@ static const struct option table[] = {
         {"limit", required_argument, NULL, OPT_LIMIT},
         {"limits", required_argument, NULL, OPT_LIMITS},
         {"rng", no_argument, NULL, OPT_RNG},
+        {"vsock", required_argument, NULL, OPT_VSOCK},
         {"serial", no_argument, NULL, OPT_SERIAL},
         {"console", no_argument, NULL, OPT_CONSOLE},
         {"serial-log", required_argument, NULL, OPT_SERIAL_LOG},
@@ -238,6 +244,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return value_size("--memory", text, &o->memory);
 	case OPT_DISK:
 		return take_disk(o, text);
+	case OPT_VSOCK:
+		return vsock_parse(&o->vsock, text);
 	case OPT_LIMIT:
 		return rates_parse(&o->limit, "--limit", text);
 	case OPT_LIMITS:

@@ -8,6 +8,7 @@
 
 #include "disk.h"
 #include "loops.h"
+#include "vsock.h"
 
 #define RUN_MAX_CPUS 254u
 #define RUN_MAX_DISKS 26u
@@ -33,6 +34,7 @@ struct run_options {
 	uint32_t notify;    /* VDB_NOTIFY_* */
 	bool no_msix;
 	bool rng;
+	struct vsock vsock;
 	const char *serial_log; /* what the serial port gets goes to this file; NULL: nowhere else */
 	bool console;           /* the terminal is hvc0, else ttyS0 */
 	bool no_acpi;
