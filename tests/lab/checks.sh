@@ -2,47 +2,11 @@
 # tests/lab/matrix gives the disks, feeds the console and compares what is left on the images.
 # Each check says `lab: ok NAME` or `lab: FAIL NAME: why`. Words of the kernel's command line:
 #   lab.cpus=N lab.ring=split|packed lab.irq=msix|intx|mmio   what must be found
-#   lab.acpi=on|off                                           off: what Linux may then complain of
+#   lab.acpi=on|off                                           off: see tests/lab/words.sh
 #   lab.end=poweroff|reboot                                   how to end
 mib=1048576
 
-# word NAME: its value on the command line.
-word()
-{
-	sed -n "s/.*\blab\.$1=\([^ ]*\).*/\1/p" /proc/cmdline
-}
-
-no()
-{
-	echo "$*"
-	exit 1
-}
-
-# same WHAT IS SHOULD
-same()
-{
-	[ "$2" = "$3" ] || no "$1 is '$2', not '$3'"
-}
-
-more()
-{
-	[ "$2" -gt 0 ] || no "$1 is '$2', not more than 0"
-}
-
-# check NAME: runs check_NAME in a shell of its own, which ends at the first thing that fails.
-check()
-{
-	local start=$(date +%s) said status
-
-	said=$(set -e; "check_$1" 2>&1)
-	status=$?
-	if [ $status = 0 ]; then
-		[ -z "$said" ] || echo "$said" | grep '^lab: '
-		echo "lab: ok $1 ($(($(date +%s) - start)) s)"
-	else
-		echo "lab: FAIL $1: status $status, $(echo "$said" | tail -n 9 | tr '\n' '|')"
-	fi
-}
+. /words.sh
 
 # disk SERIAL: its name.
 disk()
@@ -253,45 +217,6 @@ check_console()
 	echo 'lab: say something' >$console
 	read -r -t 60 line <$console || no 'nobody says anything'
 	echo "lab: heard $(echo "$line" | tr a-z A-Z)"
-}
-
-# ---- What the kernel says ----
-
-# Of warnings and worse, these are not about our devices, tables or clock:
-# - The emulated machine is slow, and has no constant TSC, which Linux wants of two CPUs of AMD.
-# - There is no mouse, and the table of devices says so. Linux is not sure whether that is meant.
-# - Debian's kernel has its console driver for hvc0 as a module.
-# - A machine with mmio devices only has no PCI at all, which Linux calls fatal, and goes on.
-# - Without ACPI, Debian's kernel, which reads no MP table, knows of no CPU and no INTx: MSI-X remains.
-allowed()
-{
-	local without='^$'
-
-	[ "$(word irq)" != mmio ] ||
-		without='^PCI: (Fatal: No config space access function found|System does not support PCI)$'
-	[ "$(word acpi)" != off ] ||
-		without="A valid RSDP was not found|Boot CPU .* not listed by BIOS|can't find IRQ for PCI INT A"
-	grep -vE \
-		-e '^hrtimer: interrupt took [0-9]+ ns$' \
-		-e '^clocksource: Long readout interval, skipping watchdog check' \
-		-e '^tsc: Marking TSC unstable due to TSCs unsynchronized$' \
-		-e '^i8042: PNP: PS/2 appears to have AUX port disabled' \
-		-e '^Warning: unable to open an initial console\.$' \
-		-e "$without"
-}
-
-# By the level (what is written to /dev/kmsg has two digits), or by the words if they are about us.
-check_dmesg()
-{
-	local ours='virtio|vd[a-d]|hvc|ttyS|hwrng|pci|acpi|msi|apic|clock|tsc|timer|rtc|i8042|irq'
-	local wrong='error|fail|invalid|broken|unable|cannot|bogus|conflict|overlap|mismatch|unstable'
-	local always='Firmware (Bug|Warn)|BUG:|WARNING:|nobody cared|lockup|stall'
-
-	dmesg -r | grep '^<[01234]>' | sed 's/^<.>\[[^]]*\] //' >/tmp/warnings || :
-	dmesg | sed 's/^\[[^]]*\] //' | grep -E "$always" >>/tmp/warnings || :
-	dmesg | sed 's/^\[[^]]*\] //' | grep -iE "($ours).*\b($wrong)" >>/tmp/warnings || :
-	sort -u /tmp/warnings | allowed >/tmp/bad || :
-	[ ! -s /tmp/bad ] || no "$(cat /tmp/bad)"
 }
 
 console=/dev/$console # lab/guest-init has set it
