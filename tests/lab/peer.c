@@ -12,7 +12,7 @@
  *
  * ADDRESS is tcp:IPV4:PORT, vsock:CID:PORT (CID 4294967295 to serve), unix:PATH, or unix:PATH:PORT, which is
  * a guest's port behind a VMM's socket: `CONNECT PORT` is the first line sent, and `OK N` the one that comes.
- * serve and mute return once they listen, and go on in the background.
+ * serve and mute return once they listen, say which process it is that goes on, and go on in the background.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -178,8 +178,10 @@ static int to_background(void)
 
 	if (pid < 0)
 		return fail("fork");
-	if (pid > 0)
-		_exit(0);
+	if (pid > 0) {
+		printf("%d\n", (int)pid);
+		exit(0);
+	}
 	setsid();
 	null = open("/dev/null", O_RDWR);
 	for (int fd = 0; fd < 3; fd++)
