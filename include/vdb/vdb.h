@@ -32,6 +32,7 @@
 #include <vdb/mem.h>
 #include <vdb/net.h>
 #include <vdb/netdev.h>
+#include <vdb/netsock.h>
 #include <vdb/pci.h>
 #include <vdb/platform.h>
 #include <vdb/ring.h>

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* WRAP: calloc malloc fcntl */
+/* Netdevs on sockets, on a host that runs out: each call that making one takes fails once. */
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <vdb/vdb.h>
+
+#include "fail.h"
+#include "suite.h"
+
+static int make(void *arg)
+{
+	const int *fds = arg;
+	struct vdb_net_socket_config config = {.size = sizeof(config), .fd = fds[0]};
+	struct vdb_netdev *netdev = NULL;
+	int err = fds[1] == SOCK_STREAM ? vdb_netdev_stream(&config, &netdev)
+	                                : vdb_netdev_dgram(&config, &netdev);
+
+	vdb_netdev_destroy(netdev);
+	return err;
+}
+
+START_TEST(sockets)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+	int fds[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(socketpair(AF_UNIX, types[i] | SOCK_CLOEXEC, 0, fds), 0);
+		ck_assert_uint_ge(fail_sweep(make, (int[]){fds[0], types[i]}), 4);
+		close(fds[0]);
+		close(fds[1]);
+	}
+}
+END_TEST
+
+SUITE("netsock_fail", sockets)
