@@ -38,6 +38,7 @@
 #include <vdb/ring.h>
 #include <vdb/rng.h>
 #include <vdb/serial.h>
+#include <vdb/tap.h>
 #include <vdb/types.h>
 #include <vdb/vcpu.h>
 #include <vdb/virtio.h>

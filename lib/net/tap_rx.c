@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the tap to the guest, in bursts: as many reads as the last ones let expect are handed to the kernel
+ * together, each straight into its room in the guest, and none waits. When a burst came full the next
+ * follows, twice as large; when one of its reads found nothing the tap is polled, and not before.
+ *
+ * How long the next packet is nobody tells beforehand, and room for the longest would soon use up the guest's
+ * ring. So a room is one buffer of the guest's or, while packets are large, as many as the longest needs; and
+ * behind each lies a slot in host memory for what is longer. Such a packet's room is made larger, and the
+ * rest copied; if the guest has no more room now, it and those that came after it wait in their slots, and
+ * nothing is read until they are gone.
+ */
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/atomic.h"
+#include "base/error.h"
+#include "net/tap.h"
+
+#define ROOMS VDB_NET_ROOMS
+#define SHORTEST (VDB_NET_HDR + 60u) /* one buffer, whatever its size */
+#define LARGE 4096u
+#define SLOT_BYTES (VDB_NET_MAX + 64u) /* what is longer than the longest shows */
+#define FIRST_BURST 4u
+#define PAUSE_NS 10000000u
+
+/* Untouched memory costs nothing, and most slots stay so. */
+struct slot {
+	struct iovec iov[VDB_NET_ROOM_IOV + 1];
+	uint32_t len; /* of the packet that waits here, 0 = none */
+	uint8_t bytes[SLOT_BYTES];
+} __attribute__((aligned(4096)));
+
+struct vdb__tap_slots {
+	struct slot at[ROOMS];
+};
+
+/* ---- A burst ---- */
+
+static void read_done(struct vdb_io *io, int64_t result);
+
+static struct vdb__tap_queue *queue_of(const struct vdb_net_room *room)
+{
+	return (struct vdb__tap_queue *)(uintptr_t)room->scratch[0];
+}
+
+static struct slot *slot_of(const struct vdb_net_room *room)
+{
+	return (struct slot *)(uintptr_t)room->scratch[1];
+}
+
+static void start_read(struct vdb__tap_queue *queue, struct vdb_net_room *room, struct slot *slot)
+{
+	uint32_t niov = room->niov;
+
+	slot->len = 0;
+	memcpy(slot->iov, room->iov, niov * sizeof(*slot->iov));
+	if (room->len < SLOT_BYTES)
+		slot->iov[niov++] = (struct iovec){slot->bytes + room->len, SLOT_BYTES - room->len};
+	room->scratch[0] = (uintptr_t)queue;
+	room->scratch[1] = (uintptr_t)slot;
+	room->io = (struct vdb_io){
+	        .op = VDB_IO_READV,
+	        .fd = queue->fd->fd,
+	        .iov = slot->iov,
+	        .niov = niov,
+	        .file = queue->file,
+	        .flags = VDB_IO_NOWAIT,
+	        .offset = UINT64_MAX,
+	        .done = read_done,
+	};
+	queue->reading++;
+	vdb_io_submit(queue->loop, &room->io);
+}
+
+static void start_burst(struct vdb__tap_queue *queue)
+{
+	struct vdb_net_room *room;
+	uint32_t count = 0;
+
+	if (!queue->pair)
+		return; /* while asking for room it was found that the guest is through with it */
+	queue->filled = queue->longest = 0;
+	queue->failed = false;
+	queue->spilled = queue->spilled_end = 0;
+	for (; count < queue->burst && !vdb_net_take(queue->pair, queue->large ? 0 : SHORTEST, &room);
+	     count++)
+		start_read(queue, room, &queue->slots->at[count]);
+	queue->started = count;
+	vdb__count(&queue->stats.reads, count);
+	vdb__count(&queue->stats.bursts, count > 0);
+	if (!count && queue->pair)
+		vdb_net_wake(queue->pair, queue->burst);
+}
+
+/* ---- Packets that wait for room ---- */
+
+/* Out of its room, which is given back: the guest's queue may be about to end. */
+static void spill(struct vdb__tap_queue *queue, struct vdb_net_room *room, uint32_t len)
+{
+	struct slot *slot = slot_of(room);
+	uint32_t left = len < room->len ? len : room->len;
+	uint8_t *to = slot->bytes;
+
+	for (uint32_t i = 0; left; i++) {
+		uint32_t part = room->iov[i].iov_len < left ? (uint32_t)room->iov[i].iov_len : left;
+
+		memcpy(to, room->iov[i].iov_base, part);
+		to += part;
+		left -= part;
+	}
+	slot->len = len;
+	queue->spilled_end = (uint32_t)(slot - queue->slots->at) + 1;
+	vdb__count(&queue->stats.spilled, 1);
+	vdb_net_deliver(room, 0);
+}
+
+static bool has_spilled(const struct vdb__tap_queue *queue)
+{
+	return queue->spilled < queue->spilled_end;
+}
+
+static void put_spilled(struct vdb__tap_queue *queue)
+{
+	while (has_spilled(queue)) {
+		struct slot *slot = &queue->slots->at[queue->spilled];
+		struct iovec iov = {slot->bytes, slot->len};
+
+		if (slot->len && vdb_net_put(queue->pair, &iov, 1, slot->len) == -EAGAIN)
+			return;
+		queue->spilled++;
+	}
+}
+
+/* ---- What a burst brought ---- */
+
+/* What is behind the first `from` bytes lies in the slot. */
+static void copy_rest(const struct vdb_net_room *room, uint32_t from, uint32_t len)
+{
+	const struct slot *slot = slot_of(room);
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < room->niov && at < len; at += room->iov[i++].iov_len) {
+		size_t end = at + room->iov[i].iov_len < len ? at + room->iov[i].iov_len : len;
+		size_t begin = at > from ? at : from;
+
+		if (begin < end)
+			memcpy((uint8_t *)room->iov[i].iov_base + (begin - at), slot->bytes + begin,
+			       end - begin);
+	}
+}
+
+static void arrived(struct vdb__tap_queue *queue, struct vdb_net_room *room, uint32_t len)
+{
+	uint32_t had = room->len;
+	int err = 0;
+
+	queue->filled++;
+	if (len > queue->longest)
+		queue->longest = len;
+	if (has_spilled(queue)) {
+		spill(queue, room, len);
+		return;
+	}
+	if (len > had) {
+		vdb__count(&queue->stats.copied, 1);
+		err = vdb_net_grow(room, len);
+		if (!err)
+			copy_rest(room, had, len);
+	}
+	if (err == -EAGAIN) {
+		queue->spilled = (uint32_t)(slot_of(room) - queue->slots->at);
+		spill(queue, room, len);
+	} else {
+		vdb_net_deliver(room, err ? err : (int64_t)len);
+	}
+}
+
+static void read_failed(struct vdb__tap_queue *queue, struct vdb_net_room *room, int64_t result)
+{
+	if (result == -EBADFD) {
+		vdb__tap_gone(queue->tap);
+	} else if (result != -ECANCELED) {
+		vdb__count(&queue->stats.failed, 1);
+		queue->failed = true;
+		vdb_net_deliver(room, result ? result : -EIO);
+		return;
+	}
+	vdb_net_deliver(room, 0);
+}
+
+/* The number grows as long as bursts come full, and shrinks towards what they bring. */
+static void adapt(struct vdb__tap_queue *queue)
+{
+	if (queue->filled == queue->started)
+		queue->burst = queue->burst < ROOMS / 2 ? 2 * queue->burst : ROOMS;
+	else
+		queue->burst = (queue->burst + queue->filled + 2) / 2;
+	if (queue->filled)
+		queue->large = queue->longest > LARGE;
+}
+
+static void burst_ended(struct vdb__tap_queue *queue)
+{
+	bool full = queue->filled == queue->started;
+
+	adapt(queue);
+	if (vdb__load(&queue->tap->gone))
+		vdb_net_wake(queue->pair, 0);
+	else if (has_spilled(queue))
+		vdb_net_wake(queue->pair, queue->spilled_end - queue->spilled);
+	else if (queue->failed)
+		vdb_timer_arm(queue->pause, PAUSE_NS);
+	else if (full)
+		vdb_net_wake(queue->pair, queue->burst);
+	else
+		vdb__tap_listen(queue);
+}
+
+static void read_done(struct vdb_io *io, int64_t result)
+{
+	struct vdb_net_room *room = vdb__container(io, struct vdb_net_room, io);
+	struct vdb__tap_queue *queue = queue_of(room);
+	bool last = --queue->reading == 0;
+	uint32_t life = queue->life; /* with the last one the pair may be closed, and opened again */
+
+	if (result > VDB_NET_MAX) {
+		queue->filled++;
+		vdb_net_deliver(room, -EMSGSIZE);
+	} else if (result > 0) {
+		arrived(queue, room, (uint32_t)result);
+	} else if (result == -EAGAIN) {
+		vdb__count(&queue->stats.vain, 1);
+		vdb_net_deliver(room, 0);
+	} else {
+		read_failed(queue, room, result);
+	}
+	if (last && queue->pair && queue->life == life)
+		burst_ended(queue);
+}
+
+/* ---- The queue ---- */
+
+void vdb__tap_listen(struct vdb__tap_queue *queue)
+{
+	vdb_net_wake(queue->pair, 0);
+	vdb__await_start(queue->readable, POLLIN);
+}
+
+void vdb__tap_receive(void *ctx, uint32_t index)
+{
+	struct vdb__tap_queue *queue = &((struct vdb__tap *)ctx)->queues[index];
+
+	if (queue->reading || vdb__load(&queue->tap->gone))
+		return;
+	put_spilled(queue);
+	if (has_spilled(queue))
+		vdb_net_wake(queue->pair, queue->spilled_end - queue->spilled);
+	else
+		start_burst(queue);
+}
+
+/* Also with the -errno of a poll that failed: reading tells more. */
+static void readable(void *arg, int error)
+{
+	struct vdb__tap_queue *queue = arg;
+
+	(void)error;
+	if (!vdb__tap_is_gone(queue->tap))
+		vdb_net_wake(queue->pair, queue->burst);
+}
+
+static void go_on(void *arg)
+{
+	struct vdb__tap_queue *queue = arg;
+
+	vdb_net_wake(queue->pair, queue->burst);
+}
+
+int vdb__tap_rx_begin(struct vdb__tap_queue *queue)
+{
+	void *slots = mmap(NULL, sizeof(*queue->slots), PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int err;
+
+	if (slots == MAP_FAILED)
+		return vdb__fail_sys(errno, "tap %s: %zu bytes for bursts", queue->tap->name,
+		                     sizeof(*queue->slots));
+	queue->slots = slots;
+	queue->burst = FIRST_BURST;
+	queue->large = false;
+	queue->reading = 0;
+	queue->life++;
+	queue->spilled = queue->spilled_end = 0;
+	err = vdb_timer_create(queue->loop, go_on, queue, &queue->pause);
+	return err ? err : vdb__await_create(queue->loop, queue->fd, readable, queue, &queue->readable);
+}
+
+void vdb__tap_rx_end(struct vdb__tap_queue *queue)
+{
+	vdb__await_drop(queue->readable);
+	queue->readable = NULL;
+	vdb_timer_destroy(queue->pause);
+	queue->pause = NULL;
+	if (queue->slots)
+		munmap(queue->slots, sizeof(*queue->slots));
+	queue->slots = NULL;
+}

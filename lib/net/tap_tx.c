@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the guest to the tap: each packet is one write, straight from guest memory; those of a visit are
+ * handed to the kernel together.
+ *
+ * A tap's write waits for nothing unless somebody gave it a send buffer (sndbuf) that is full, which is their
+ * way to slow the guest down: such packets, and those after them, wait too. But not for ever: one that made
+ * no progress for PATIENCE_NS is dropped, as a switch does it with a port that is stuck, so that the guest's
+ * queue is never held by somebody outside.
+ */
+#include <poll.h>
+
+#include "base/atomic.h"
+#include "base/error.h"
+#include "net/tap.h"
+
+#define PATIENCE_NS 1000000000u
+
+static void write_done(struct vdb_io *io, int64_t result);
+
+/* ---- What a packet's scratch has ---- */
+
+enum {
+	QUEUE = VDB_NET_SCRATCH,
+	LINK, /* and the word after */
+	RETRYING = LINK + 2,
+};
+
+static struct vdb__list *link_of(struct vdb_req *packet)
+{
+	return (struct vdb__list *)(void *)&packet->scratch[LINK];
+}
+
+static struct vdb_req *packet_of(struct vdb__list *link)
+{
+	return (struct vdb_req *)(void *)((char *)link - offsetof(struct vdb_req, scratch[LINK]));
+}
+
+static struct vdb__tap_queue *queue_of(const struct vdb_req *packet)
+{
+	return (struct vdb__tap_queue *)(uintptr_t)packet->scratch[QUEUE];
+}
+
+/* ---- Writing ---- */
+
+static void submit(struct vdb__tap_queue *queue, struct vdb_req *packet)
+{
+	packet->io = (struct vdb_io){
+	        .op = VDB_IO_WRITEV,
+	        .fd = queue->fd->fd,
+	        .iov = packet->iov,
+	        .niov = packet->niov,
+	        .file = queue->file,
+	        .flags = VDB_IO_NOWAIT,
+	        .offset = UINT64_MAX,
+	        .done = write_done,
+	};
+	vdb_io_submit(queue->loop, &packet->io);
+}
+
+static void wait_for_room(struct vdb__tap_queue *queue, struct vdb_req *packet)
+{
+	if (!queue->impatient)
+		vdb_timer_arm(queue->patience, PATIENCE_NS);
+	queue->impatient = true;
+	vdb__list_append(&queue->stalled, link_of(packet));
+	vdb__await_start(queue->writable, POLLOUT);
+}
+
+/* Something got through, or nobody waits. */
+static void be_patient(struct vdb__tap_queue *queue)
+{
+	if (!queue->impatient)
+		return;
+	queue->impatient = !vdb__list_empty(&queue->stalled);
+	if (queue->impatient)
+		vdb_timer_arm(queue->patience, PATIENCE_NS);
+	else
+		vdb_timer_disarm(queue->patience);
+}
+
+static void write_done(struct vdb_io *io, int64_t result)
+{
+	struct vdb_req *packet = vdb__container(io, struct vdb_req, io);
+	struct vdb__tap_queue *queue = queue_of(packet);
+	bool retried = packet->scratch[RETRYING];
+
+	queue->retrying -= retried;
+	packet->scratch[RETRYING] = false;
+	if (result == -EAGAIN) {
+		vdb__count(&queue->stats.stalls, !retried);
+		wait_for_room(queue, packet);
+		return;
+	}
+	if (result == -EBADFD)
+		vdb__tap_gone(queue->tap);
+	if (result < 0)
+		vdb__count(&queue->stats.failed, 1);
+	be_patient(queue);
+	vdb_net_sent(queue->pair, packet, result < 0 ? (int32_t)result : 0);
+}
+
+/* In order: none passes those that wait. One of the same visit may, if there is room again when its turn
+ * comes; packets may do that. */
+int vdb__tap_transmit(void *ctx, uint32_t index, struct vdb_req *packet)
+{
+	struct vdb__tap_queue *queue = &((struct vdb__tap *)ctx)->queues[index];
+
+	if (vdb__load(&queue->tap->gone))
+		return -ENODEV;
+	packet->scratch[QUEUE] = (uintptr_t)queue;
+	packet->scratch[RETRYING] = false;
+	vdb__list_init(link_of(packet));
+	if (!queue->retrying && vdb__list_empty(&queue->stalled)) {
+		submit(queue, packet);
+	} else {
+		vdb__count(&queue->stats.stalls, 1);
+		wait_for_room(queue, packet);
+	}
+	return VDB_REQ_PENDING;
+}
+
+/* ---- Those that wait ---- */
+
+/* Also with the -errno of a poll that failed: writing tells more. */
+static void writable(void *arg, int error)
+{
+	struct vdb__tap_queue *queue = arg;
+	struct vdb__list round, *link;
+
+	(void)error;
+	vdb__list_init(&round);
+	vdb__list_splice(&round, &queue->stalled);
+	while ((link = vdb__list_pop(&round))) {
+		struct vdb_req *packet = packet_of(link);
+
+		packet->scratch[RETRYING] = true;
+		queue->retrying++;
+		submit(queue, packet);
+	}
+}
+
+static void give_up(void *arg)
+{
+	struct vdb__tap_queue *queue = arg;
+	struct vdb__list round, *link;
+
+	queue->impatient = false;
+	vdb__list_init(&round);
+	vdb__list_splice(&round, &queue->stalled);
+	while ((link = vdb__list_pop(&round))) {
+		vdb__count(&queue->stats.failed, 1);
+		vdb_net_sent(queue->pair, packet_of(link), -EAGAIN);
+	}
+}
+
+/* What is in the kernel's hands comes back by itself. */
+void vdb__tap_cancel(void *ctx, uint32_t index, struct vdb_req *packet)
+{
+	struct vdb__tap_queue *queue = &((struct vdb__tap *)ctx)->queues[index];
+
+	if (vdb__list_empty(link_of(packet)))
+		return;
+	vdb__list_remove(link_of(packet));
+	be_patient(queue);
+	vdb_net_sent(queue->pair, packet, -ECANCELED);
+}
+
+/* ---- The queue ---- */
+
+int vdb__tap_tx_begin(struct vdb__tap_queue *queue)
+{
+	int err;
+
+	vdb__list_init(&queue->stalled);
+	queue->retrying = 0;
+	queue->impatient = false;
+	err = vdb_timer_create(queue->loop, give_up, queue, &queue->patience);
+	return err ? err : vdb__await_create(queue->loop, queue->fd, writable, queue, &queue->writable);
+}
+
+void vdb__tap_tx_end(struct vdb__tap_queue *queue)
+{
+	vdb__await_drop(queue->writable);
+	queue->writable = NULL;
+	vdb_timer_destroy(queue->patience);
+	queue->patience = NULL;
+}
