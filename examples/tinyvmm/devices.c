@@ -173,10 +173,8 @@ static const struct kind {
 	uint32_t (*count)(const struct run_options *options);
 	int (*create)(struct run *run, struct device *device, uint32_t index);
 } kinds[] = {
-        {disks, create_disk},
-        {consoles, create_console},
-        {rngs, create_rng},
-        {vsock_count, vsock_create},
+        {disks, create_disk},        {consoles, create_console},      {rngs, create_rng},
+        {vsock_count, vsock_create}, {balloon_count, balloon_create},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -7,7 +7,7 @@
 
 #include "run_options.h"
 
-#define DEVICES_MAX (RUN_MAX_DISKS + 3) /* disks, console, rng, vsock */
+#define DEVICES_MAX (RUN_MAX_DISKS + 4) /* disks, console, rng, vsock, balloon */
 
 struct device {
 	const char *name; /* in messages and statistics */

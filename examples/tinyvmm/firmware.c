@@ -13,6 +13,7 @@ static int add_memory(struct run *run, vdb_gpa_t gpa, uint64_t len)
 {
 	struct vdb_region_config config = {
 	        .size = sizeof(config),
+	        .flags = run->options.balloon.given ? VDB_REGION_DISCARDABLE : 0,
 	        .gpa = gpa,
 	        .len = len,
 	        .backing = run->options.memfd ? VDB_MEM_MEMFD : VDB_MEM_ANON,

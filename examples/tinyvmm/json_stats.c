@@ -118,6 +118,63 @@ static void put_vsock(struct json_object *to, struct vdb_virtio *virtio)
 	json_object_object_add(to, "vsock", own);
 }
 
+static void put_said(struct json_object *to, const struct vdb_balloon_stats *stats)
+{
+	const struct {
+		const char *key;
+		uint64_t value;
+	} all[] = {
+	        {"swapped_in", stats->swapped_in},
+	        {"swapped_out", stats->swapped_out},
+	        {"major_faults", stats->major_faults},
+	        {"minor_faults", stats->minor_faults},
+	        {"free", stats->free},
+	        {"total", stats->total},
+	        {"available", stats->available},
+	        {"caches", stats->caches},
+	        {"hugetlb_allocations", stats->hugetlb_allocations},
+	        {"hugetlb_failures", stats->hugetlb_failures},
+	        {"oom_kills", stats->oom_kills},
+	        {"alloc_stalls", stats->alloc_stalls},
+	        {"async_scanned", stats->async_scanned},
+	        {"direct_scanned", stats->direct_scanned},
+	        {"async_reclaimed", stats->async_reclaimed},
+	        {"direct_reclaimed", stats->direct_reclaimed},
+	};
+	struct json_object *own = json_object_new_object();
+
+	put(own, "updates", stats->updates);
+	put(own, "age_ns", stats->age_ns);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (stats->has >> i & 1)
+			put(own, all[i].key, all[i].value);
+	json_object_object_add(to, "guest", own);
+}
+
+/* Where it is a balloon. */
+static void put_balloon(struct json_object *to, struct vdb_virtio *balloon)
+{
+	struct vdb_balloon_stats stats = {.size = sizeof(stats)};
+	struct vdb_balloon_info info = {.size = sizeof(info)};
+	struct json_object *own;
+
+	if (vdb_balloon_query(balloon, &info) || vdb_balloon_stats(balloon, &stats))
+		return;
+	own = json_object_new_object();
+	put(own, "target", info.target);
+	put(own, "actual", info.actual);
+	put(own, "inflated", info.inflated);
+	put(own, "deflated", info.deflated);
+	put(own, "reported", info.reported);
+	put(own, "discarded", info.discarded);
+	put(own, "kept", info.kept);
+	put(own, "failed", info.failed);
+	put(own, "wrong", info.wrong);
+	if (stats.updates)
+		put_said(own, &stats);
+	json_object_object_add(to, "balloon", own);
+}
+
 static struct json_object *device(const struct device *device)
 {
 	struct vdb_virtio_info info = {.size = sizeof(info)};
@@ -138,6 +195,7 @@ static struct json_object *device(const struct device *device)
 	json_object_object_add(to, "queues", queues);
 	put_limit(to, device->limit);
 	put_vsock(to, device->virtio);
+	put_balloon(to, device->virtio);
 	return to;
 }
 

@@ -48,6 +48,12 @@ static const char help_text[] =
         "                       host: these connect to PATH and say `CONNECT port`, and what the guest\n"
         "                       connects to port P listens at PATH_P; connections=N (1024), and\n"
         "                       bps, iops and burst as of disks\n"
+        "  --balloon KEY[=VALUE],...  a balloon: the guest gives memory back\n"
+        "           target=BYTES  so much of it, in all; K, M, G may follow (0)\n"
+        "           file=FILE     instead: as this file says; SIGUSR2 reads it again\n"
+        "           reporting     it reports what it does not use just now, and that goes, too\n"
+        "           stats=SECONDS how often it is asked for statistics: --json-stats (never)\n"
+        "           oom           short of memory, it may take back what it has given\n"
         "  --serial             the terminal is the serial port, ttyS0 (default)\n"
         "  --console            the terminal is a virtio console, hvc0\n"
         "  --serial-log FILE    with --console: what the guest writes to its serial port goes there\n"
@@ -75,7 +81,8 @@ static const char help_text[] =
         "  --help               this text\n"
         "\n"
         "Signals: TERM, INT, HUP press the power button, the second one ends at once; USR1 writes\n"
-        "statistics; USR2 takes up changed sizes of image files, and what is in the --limits file.\n"
+        "statistics; USR2 takes up changed sizes of image files, and what is in the files of --limits and\n"
+        "--balloon.\n"
         "Exit status: 0 powered off, 1 something failed, 2 refused before it started, 3 rebooted,\n"
         "4 panicked, 5 timed out, 6 triple fault, 7 killed, 64+n wrote n to the debug-exit port.\n";
 
@@ -102,6 +109,7 @@ enum {
 	OPT_LIMITS,
 	OPT_RNG,
 	OPT_VSOCK,
+	OPT_BALLOON,
 	OPT_SERIAL,
 	OPT_CONSOLE,
 	OPT_SERIAL_LOG,
@@ -134,6 +142,7 @@ static const struct option table[] = {
         {"limits", required_argument, NULL, OPT_LIMITS},
         {"rng", no_argument, NULL, OPT_RNG},
         {"vsock", required_argument, NULL, OPT_VSOCK},
+        {"balloon", required_argument, NULL, OPT_BALLOON},
         {"serial", no_argument, NULL, OPT_SERIAL},
         {"console", no_argument, NULL, OPT_CONSOLE},
         {"serial-log", required_argument, NULL, OPT_SERIAL_LOG},
@@ -246,6 +255,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return take_disk(o, text);
 	case OPT_VSOCK:
 		return vsock_parse(&o->vsock, text);
+	case OPT_BALLOON:
+		return balloon_parse(&o->balloon, text);
 	case OPT_LIMIT:
 		return rates_parse(&o->limit, "--limit", text);
 	case OPT_LIMITS:
@@ -336,7 +347,8 @@ static int check(struct run_options *o)
 	if (!o->kernel)
 		return complain(
 		        "--kernel is missing: a bzImage or vmlinux, such as /boot/vmlinuz-$(uname -r)");
-	return check_memory(o) || check_pins(o) || check_transport(o) || check_serial(o) || check_disks(o)
+	return check_memory(o) || check_pins(o) || check_transport(o) || check_serial(o) || check_disks(o) ||
+	                       balloon_check(&o->balloon, o->memory, o->poll.flags & VDB_LOOP_REGISTER_MEMORY)
 	               ? -1
 	               : 0;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "balloon.h"
 #include "disk.h"
 #include "loops.h"
 #include "vsock.h"
@@ -35,6 +36,7 @@ struct run_options {
 	bool no_msix;
 	bool rng;
 	struct vsock vsock;
+	struct balloon_option balloon;
 	const char *serial_log; /* what the serial port gets goes to this file; NULL: nowhere else */
 	bool console;           /* the terminal is hvc0, else ttyS0 */
 	bool no_acpi;

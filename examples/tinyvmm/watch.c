@@ -111,6 +111,7 @@ static void take_signal(struct run *run, int number, struct deadlines *deadlines
 	case SIGUSR2:
 		resize_disks(run);
 		limits_reload(run);
+		balloon_reload(run);
 		break;
 	case SIGQUIT:
 		ending_set(&run->ending, TINYVMM_KILLED, "ended by a signal");

@@ -6,6 +6,8 @@
  *     virtio_mmio.device=4K@ADDRESS:GSI   tries this device, as the kernel's parameter names it; without
  *                                         such a word, all on the PCI bus, by MSI-X
  *     poll, packed, split                 how (by interrupts, packed if that is offered)
+ *     balloon=PAGES, asked                follows a balloon's target until it is this one, and waits until it
+ *                                         is asked for statistics
  *     echo                                sends back what comes from the serial port, up to a Q
  *     exit=N, poweroff, reboot, panicked, crash, hang    how it ends; exit=0 if none is there
  */
@@ -74,6 +76,14 @@ static uint64_t number(const char **text)
 	}
 }
 
+/* 0: the word is not there. */
+static uint32_t number_of(const char *cmdline, const char *key)
+{
+	const char *text = find(cmdline, key);
+
+	return text ? (uint32_t)number(&text) : 0;
+}
+
 /* ---- How it ends ---- */
 
 static _Noreturn void hang(void)
@@ -120,6 +130,8 @@ static void check_device(struct virtio *dev, const struct manner *manner)
 		check_block(dev, manner);
 	else if (dev->id == 4)
 		check_rng(dev, manner);
+	else if (dev->id == 5)
+		check_balloon(dev, manner);
 }
 
 static void check_mmio(const char *cmdline, const struct manner *manner)
@@ -175,6 +187,8 @@ void guest_main(uint64_t info, uint64_t unused1, uint64_t unused2)
 	serial_text(cmdline);
 	serial_text("\r\n");
 	manner.polls = find(cmdline, "poll");
+	manner.balloon = number_of(cmdline, "balloon=");
+	manner.asked = find(cmdline, "asked");
 	manner.features = VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_RO) |
 	                  VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 	if (!find(cmdline, "split"))

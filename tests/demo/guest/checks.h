@@ -15,7 +15,9 @@ _Noreturn void give_up(const char *what);
 struct manner {
 	bool polls;
 	uint64_t features;
-	uint16_t vector; /* of each queue, for MSI-X */
+	uint16_t vector;  /* of each queue, for MSI-X */
+	uint32_t balloon; /* pages that are to be given at the end */
+	bool asked;       /* for statistics, before it */
 };
 
 /* Writes the disk's first sectors, flushes, reads them back and compares; on a read-only one it reads,
@@ -24,5 +26,9 @@ void check_block(struct virtio *dev, const struct manner *manner);
 
 /* Takes random bytes twice: they differ. */
 void check_rng(struct virtio *dev, const struct manner *manner);
+
+/* Gives and takes back pages as the target says, until it has given as many as it is to in the end:
+ * check_balloon.c. */
+void check_balloon(struct virtio *dev, const struct manner *manner);
 
 #endif
