@@ -39,7 +39,7 @@ static int read_file(const char *path, uint64_t *target)
 {
 	char line[64] = "", what[128];
 	FILE *file = fopen(path, "re");
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (!file)
 		return complain("--balloon file %s: %s", path, strerror(errno));
@@ -133,7 +133,7 @@ int balloon_create(struct run *run, struct device *device, uint32_t index)
 void balloon_reload(struct run *run)
 {
 	struct balloon_option *option = &run->options.balloon;
-	uint64_t target;
+	uint64_t target = 0;
 
 	if (!option->device || !*option->file || read_file(option->file, &target))
 		return;

@@ -20,9 +20,11 @@ static struct virtq queues[QUEUES];
 static uint32_t list[LIST];
 static struct virtio_balloon_stat stats[2];
 
-static void set_up(struct virtio *dev)
+static void set_up(struct virtio *dev, const struct manner *manner)
 {
-	if (!virtio_negotiate(dev, VIRTIO_BIT(VIRTIO_BALLOON_F_STATS_VQ)))
+	const uint64_t ring = VIRTIO_BIT(VIRTIO_F_RING_PACKED) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX);
+
+	if (!virtio_negotiate(dev, VIRTIO_BIT(VIRTIO_BALLOON_F_STATS_VQ) | (manner->features & ring)))
 		give_up("balloon: features were refused");
 	for (uint16_t i = 0; i < QUEUES; i++) {
 		virtq_init(&queues[i], dev, i, SIZE, rings[i]);
@@ -96,7 +98,7 @@ void check_balloon(struct virtio *dev, const struct manner *manner)
 {
 	uint32_t given = 0, target, used;
 
-	set_up(dev);
+	set_up(dev, manner);
 	tell(manner->balloon);
 	do {
 		target = virtio_read32(dev->config + CONFIG(num_pages));
@@ -107,7 +109,7 @@ void check_balloon(struct virtio *dev, const struct manner *manner)
 		follow(dev, &given, target);
 		serial_text("balloon: ");
 		serial_number(given);
-		serial_text(" pages given\r\n");
+		serial_text(queues[INFLATE].packed ? " pages given, packed\r\n" : " pages given, split\r\n");
 	} while (given != manner->balloon);
 	while (manner->asked && virtq_take(&queues[STATS], &used) < 0)
 		guest_pause();
