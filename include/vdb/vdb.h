@@ -20,6 +20,7 @@
 #include <vdb/cpuid.h>
 #include <vdb/doorbell.h>
 #include <vdb/error.h>
+#include <vdb/fs.h>
 #include <vdb/gate.h>
 #include <vdb/io.h>
 #include <vdb/irq.h>
@@ -41,6 +42,7 @@
 #include <vdb/tap.h>
 #include <vdb/types.h>
 #include <vdb/vcpu.h>
+#include <vdb/vhost_user.h>
 #include <vdb/virtio.h>
 #include <vdb/virtio_mmio.h>
 #include <vdb/virtio_pci.h>

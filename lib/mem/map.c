@@ -97,6 +97,16 @@ const struct vdb__map_entry *vdb__map_at(const struct vdb__map *map, vdb_gpa_t g
 	return i < map->count && map->entries[i].gpa <= gpa ? &map->entries[i] : NULL;
 }
 
+uint32_t vdb__map_count(const struct vdb__map *map)
+{
+	return map->count;
+}
+
+const struct vdb__map_entry *vdb__map_get(const struct vdb__map *map, uint32_t i)
+{
+	return &map->entries[i];
+}
+
 bool vdb__map_overlaps(const struct vdb__map *map, vdb_gpa_t gpa, uint64_t len)
 {
 	uint32_t i = vdb__map_find(map, gpa);

@@ -38,6 +38,7 @@ struct vdb__region {
 	uint32_t refs;   /* atomic */
 	bool readonly;
 	bool pinnable;
+	bool private;    /* what is written here stays here */
 	bool owned;      /* the mapping is ours to undo */
 	uint8_t discard; /* how its pages are given back: VDB__KEEP.. */
 	uint64_t page;   /* bytes of what it is made of */
@@ -92,18 +93,10 @@ int vdb__map_empty(struct vdb__map **out);
 /* The next version: `from` with one more region, or with one less. */
 int vdb__map_with(const struct vdb__map *from, struct vdb__region *region, struct vdb__map **out);
 int vdb__map_without(const struct vdb__map *from, const struct vdb__region *region, struct vdb__map **out);
-void vdb__map_put(struct vdb__map *map);
 
 /* The first entry that ends behind gpa; count if none does. */
 uint32_t vdb__map_find(const struct vdb__map *map, vdb_gpa_t gpa);
-/* The entry that has gpa, NULL if that is a hole. */
-const struct vdb__map_entry *vdb__map_at(const struct vdb__map *map, vdb_gpa_t gpa);
 bool vdb__map_overlaps(const struct vdb__map *map, vdb_gpa_t gpa, uint64_t len);
-
-/* ---- mem.c ---- */
-
-/* The current map, with a reference. Any thread. */
-struct vdb__map *vdb__mem_map(struct vdb_mem *mem);
 
 /* ---- discard.c ---- */
 

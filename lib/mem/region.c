@@ -233,6 +233,7 @@ int vdb__region_create(struct vdb_mem *mem, const struct vdb_region_config *conf
 	region->mem = mem;
 	region->refs = 1;
 	region->readonly = config->flags & VDB_REGION_READONLY;
+	region->private = config->flags & VDB_REGION_PRIVATE;
 	region->pinnable = !(config->flags & STAYS_UNPINNED);
 	region->fd = -1;
 	vdb__list_init(&region->link);
@@ -350,6 +351,12 @@ void *vdb__region_host(const struct vdb__region *region)
 bool vdb__region_readonly(const struct vdb__region *region)
 {
 	return region->readonly;
+}
+
+int vdb__region_shared_fd(const struct vdb__region *region, uint64_t *offset)
+{
+	*offset = region->fd_offset;
+	return region->private ? -1 : region->fd;
 }
 
 bool vdb__region_pinnable(const struct vdb__region *region)

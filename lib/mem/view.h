@@ -203,6 +203,19 @@ int64_t vdb__region_discard(struct vdb__region *region, const void *host, uint64
 /* Bytes of such a page. */
 uint64_t vdb__region_page(const struct vdb__region *region);
 
+/* Its fd, the region's, where another process can map the very same pages; and where in it. -1: there is
+ * none. */
+int vdb__region_shared_fd(const struct vdb__region *region, uint64_t *offset);
+
+/* The current map, with a reference. Any thread. */
+struct vdb__map *vdb__mem_map(struct vdb_mem *mem);
+void vdb__map_put(struct vdb__map *map);
+/* Its regions. */
+uint32_t vdb__map_count(const struct vdb__map *map);
+const struct vdb__map_entry *vdb__map_get(const struct vdb__map *map, uint32_t i);
+/* The entry that has gpa, NULL if that is a hole. */
+const struct vdb__map_entry *vdb__map_at(const struct vdb__map *map, vdb_gpa_t gpa);
+
 /* True if [gpa, gpa+len) touches any region. */
 bool vdb__mem_overlaps(struct vdb_mem *mem, vdb_gpa_t gpa, uint64_t len);
 

@@ -242,6 +242,11 @@ void *vdb__virtio_ctx(struct vdb_virtio *device, const struct vdb_virtio_ops *op
 	return NULL;
 }
 
+struct vdb__remote *vdb__virtio_remote(const struct vdb_virtio *device)
+{
+	return device->remote;
+}
+
 uint32_t vdb__virtio_id(const struct vdb_virtio *device)
 {
 	return device->ops.device_id;

@@ -53,6 +53,8 @@ void vdb__virtio_detach(struct vdb_virtio *device);
  * or written (PCI: bus mastering is off). Kicks meanwhile are not lost. Never waits. attach: not held. */
 void vdb__virtio_hold(struct vdb_virtio *device, bool hold);
 
+/* What it was created with; NULL: none. */
+struct vdb__remote *vdb__virtio_remote(const struct vdb_virtio *device);
 uint32_t vdb__virtio_id(const struct vdb_virtio *device);
 const char *vdb__virtio_name(const struct vdb_virtio *device);
 uint32_t vdb__virtio_queues(const struct vdb_virtio *device);

@@ -36,6 +36,23 @@ void mock_ram_open(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len)
 	CHECK(vdb_mem_add(ram->mem, &region) == 0);
 }
 
+void mock_ram_open_shared(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len)
+{
+	struct vdb_region_config region = {
+	        .size = sizeof(region), .gpa = gpa, .len = len, .backing = VDB_MEM_FD};
+	void *host = mmap(NULL, len + VDB_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	region.fd = memfd_create("mock", MFD_CLOEXEC);
+	CHECK(host != MAP_FAILED && region.fd >= 0 && ftruncate(region.fd, (off_t)len) == 0);
+	CHECK(mmap(host, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, region.fd, 0) == host);
+	ram->host = host;
+	ram->gpa = gpa;
+	ram->len = len;
+	CHECK(vdb_mem_create(&ram->mem) == 0);
+	CHECK(vdb_mem_add(ram->mem, &region) == 0);
+	close(region.fd);
+}
+
 void mock_ram_close(struct mock_ram *ram)
 {
 	CHECK(vdb_mem_destroy(ram->mem) == 0);

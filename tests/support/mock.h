@@ -34,6 +34,8 @@ struct mock_ram {
 };
 
 void mock_ram_open(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len);
+/* The same, of a memfd: other processes may have it. */
+void mock_ram_open_shared(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len);
 void mock_ram_close(struct mock_ram *ram);
 /* Where the guest has `gpa` mapped. */
 void *mock_at(const struct mock_ram *ram, vdb_gpa_t gpa);

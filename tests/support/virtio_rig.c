@@ -163,6 +163,17 @@ static void make_device(struct virtio_rig *rig, const struct vdb_virtio_config *
 		must(vdb_virtio_create(&ops, rig, &config, &rig->device));
 }
 
+static void make_foreign(struct virtio_rig *rig)
+{
+	const struct vdb_virtio_config at = {.size = sizeof(at),
+	                                     .mem = rig->ram.mem,
+	                                     .loop = rig->loop,
+	                                     .broken = on_broken,
+	                                     .broken_arg = rig};
+
+	rig->device = rig->maker(&at, rig->maker_arg);
+}
+
 void virtio_rig_renew(struct virtio_rig *rig, const struct vdb_virtio_config *config)
 {
 	make_device(rig, config);
@@ -208,13 +219,14 @@ void virtio_rig_attach(struct virtio_rig *rig)
 
 /* ---- Life ---- */
 
-static void make(struct virtio_rig *rig, const struct vdb_virtio_config *config, struct vdb__remote *remote)
+static void make(struct virtio_rig *rig, const struct vdb_virtio_config *config)
 {
 	struct vdb_loop_config loop = test_loop_config();
 
-	memset(rig, 0, sizeof(*rig));
-	rig->remote = remote;
-	mock_ram_open(&rig->ram, 0, VRIG_QUEUES * VRIG_STRIDE);
+	if (rig->maker)
+		mock_ram_open_shared(&rig->ram, 0, VRIG_QUEUES * VRIG_STRIDE);
+	else
+		mock_ram_open(&rig->ram, 0, VRIG_QUEUES * VRIG_STRIDE);
 	for (uint32_t i = 0; i < VRIG_QUEUES; i++) {
 		rig->kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		ck_assert_int_ge(rig->kick[i], 0);
@@ -222,17 +234,32 @@ static void make(struct virtio_rig *rig, const struct vdb_virtio_config *config,
 	must(vdb_loop_create(&loop, &rig->loop));
 	must(vdb_loop_start(rig->loop, -1, NULL));
 	virtio_echo_open(&rig->echo);
-	make_device(rig, config);
+	if (rig->maker)
+		make_foreign(rig);
+	else
+		make_device(rig, config);
 }
 
 void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config)
 {
-	make(rig, config, NULL);
+	memset(rig, 0, sizeof(*rig));
+	make(rig, config);
 }
 
 void virtio_rig_open_remote(struct virtio_rig *rig, struct vdb__remote *remote)
 {
-	make(rig, NULL, remote);
+	memset(rig, 0, sizeof(*rig));
+	rig->remote = remote;
+	make(rig, NULL);
+	virtio_rig_attach(rig);
+}
+
+void virtio_rig_open_foreign(struct virtio_rig *rig, virtio_rig_maker *maker, void *arg)
+{
+	memset(rig, 0, sizeof(*rig));
+	rig->maker = maker;
+	rig->maker_arg = arg;
+	make(rig, NULL);
 	virtio_rig_attach(rig);
 }
 
@@ -261,7 +288,7 @@ void virtio_rig_unplug(struct virtio_rig *rig)
 	vdb__virtio_detach(rig->device);
 	vdb_virtio_destroy(rig->device, on_gone, &gone);
 	virtio_rig_wait(&gone, 1);
-	ck_assert_uint_eq(rig->destroyed, 1);
+	ck_assert_uint_eq(rig->destroyed, rig->maker ? 0 : 1);
 	rig->device = NULL;
 }
 

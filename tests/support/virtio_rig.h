@@ -35,6 +35,9 @@
 #define VRIG_FEATURE 5 /* the echo device's own; it does without */
 #define VRIG_REFUSED 6 /* offered, but negotiate() says no */
 
+/* Makes a device; `at` is complete. */
+typedef struct vdb_virtio *virtio_rig_maker(const struct vdb_virtio_config *at, void *arg);
+
 struct virtio_rig {
 	struct vdb_loop *loop;
 	struct mock_ram ram;
@@ -44,6 +47,8 @@ struct virtio_rig {
 	bool driven[VRIG_QUEUES];
 	uint8_t config[VRIG_CONFIG];
 	struct vdb__remote *remote; /* NULL: none */
+	virtio_rig_maker *maker;    /* NULL: it is an echo device of the rig's */
+	void *maker_arg;
 	/* The transport. */
 	int kick[VRIG_QUEUES];
 	uint32_t interrupts[VRIG_QUEUES], config_interrupts; /* atomic */
@@ -59,6 +64,8 @@ struct virtio_rig {
 void virtio_rig_open(struct virtio_rig *rig, const struct vdb_virtio_config *config);
 /* Its queues are served elsewhere, as far as the remote says so; that is the caller's. */
 void virtio_rig_open_remote(struct virtio_rig *rig, struct vdb__remote *remote);
+/* A device that the test makes, in memory that can be shared. */
+void virtio_rig_open_foreign(struct virtio_rig *rig, virtio_rig_maker *make, void *arg);
 /* The same in two steps: everything but the transport. */
 void virtio_rig_make(struct virtio_rig *rig, const struct vdb_virtio_config *config);
 void virtio_rig_attach(struct virtio_rig *rig);
