@@ -7,6 +7,8 @@
  *   peer mute ADDRESS                         accepts connections and never reads
  *   peer talk ADDRESS BYTES [COUNT [AT_ONCE]] COUNT connections, so many at once: on each sends BYTES,
  *                                             says that it is the end, and expects the same bytes and the end
+ *   peer chat ADDRESS BYTES [COUNT [AT_ONCE]] the same, but says nothing of an end before all has come back:
+ *                                             passt of Debian 12 mixes up the bytes that follow it
  *   peer stuff ADDRESS BYTES                  sends until nothing more is taken for three seconds, which must
  *                                             be the case before BYTES
  *
@@ -297,6 +299,7 @@ struct talk {
 	int fd;
 	uint64_t id, total, sent, received;
 	uint32_t events;
+	bool halves; /* one direction ends before the other */
 };
 
 /* The bytes of connection `id` from `offset` on, until the next call. */
@@ -330,7 +333,7 @@ static int talk_send(struct talk *c)
 	if (n < 0)
 		return again() ? 0 : fail("send");
 	c->sent += (uint64_t)n;
-	if (c->sent == c->total && shutdown(c->fd, SHUT_WR))
+	if (c->halves && c->sent == c->total && shutdown(c->fd, SHUT_WR))
 		return fail("shutdown");
 	return 1;
 }
@@ -350,7 +353,7 @@ static int talk_receive(struct talk *c)
 	if (memcmp(bytes, pattern(c->id, c->received, (size_t)n), (size_t)n) != 0)
 		return wrong("other bytes came back than were sent");
 	c->received += (uint64_t)n;
-	return 1;
+	return !c->halves && c->received == c->total ? 2 : 1;
 }
 
 /* 1: done, 0: not yet, -1: it failed. */
@@ -379,6 +382,7 @@ struct talks {
 	uint64_t begun, open, done;
 	struct talk *all; /* at_once of them; those with fd < 0 are free */
 	int epoll;
+	bool halves;
 };
 
 static int begin(struct talks *t)
@@ -387,7 +391,8 @@ static int begin(struct talks *t)
 
 	while (c->fd >= 0)
 		c++;
-	*c = (struct talk){.fd = open_connection(t->address), .id = ++t->begun, .total = t->bytes};
+	*c = (struct talk){
+	        .fd = open_connection(t->address), .id = ++t->begun, .total = t->bytes, .halves = t->halves};
 	c->events = EPOLLIN | EPOLLOUT;
 	if (c->fd < 0)
 		return -1;
@@ -432,20 +437,19 @@ static int converse(struct talks *t)
 	return 0;
 }
 
-static int talk(const struct address *a, uint64_t bytes, uint64_t count, uint64_t at_once)
+static int talk(struct talks t)
 {
-	struct talks t = {.address = a, .bytes = bytes, .count = count, .at_once = at_once};
 	int failed;
 
 	t.epoll = epoll_create1(EPOLL_CLOEXEC);
-	t.all = calloc(at_once, sizeof(*t.all));
+	t.all = calloc(t.at_once, sizeof(*t.all));
 	if (t.epoll < 0 || !t.all)
 		return fail("memory") != 0;
-	for (uint64_t i = 0; i < at_once; i++)
+	for (uint64_t i = 0; i < t.at_once; i++)
 		t.all[i].fd = -1;
 	failed = converse(&t);
-	printf("peer: %" PRIu64 " of %" PRIu64 " connections, %" PRIu64 " bytes each\n", t.done, count,
-	       bytes);
+	printf("peer: %" PRIu64 " of %" PRIu64 " connections, %" PRIu64 " bytes each\n", t.done, t.count,
+	       t.bytes);
 	free(t.all);
 	return failed != 0;
 }
@@ -486,8 +490,12 @@ static int command(int words, char **word)
 		return serve(&a, word[0][0] == 'm');
 	if (words == 3 && !strcmp(word[0], "stuff"))
 		return stuff(&a, values[0]);
-	if (words >= 3 && !strcmp(word[0], "talk") && values[2])
-		return talk(&a, values[0], values[1], values[2]);
+	if (words >= 3 && (!strcmp(word[0], "talk") || (!strcmp(word[0], "chat") && values[0])) && values[2])
+		return talk((struct talks){.address = &a,
+		                           .bytes = values[0],
+		                           .count = values[1],
+		                           .at_once = values[2],
+		                           .halves = word[0][0] == 't'});
 	return 2;
 }
 
@@ -502,6 +510,6 @@ int main(int argc, char **argv)
 	}
 	status = command(argc - 1, argv + 1);
 	if (status == 2)
-		fprintf(stderr, "usage: peer serve|mute|talk|stuff ADDRESS [BYTES [COUNT [AT_ONCE]]]\n");
+		fprintf(stderr, "usage: peer serve|mute|talk|chat|stuff ADDRESS [BYTES [COUNT [AT_ONCE]]]\n");
 	return status;
 }
