@@ -140,10 +140,14 @@ static int greet(int fd, uint64_t port)
 
 static int open_connection(const struct address *a)
 {
+	const struct timeval patience = {.tv_sec =
+	                                         60}; /* Linux has two seconds, which a slow machine needs */
 	int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return fail("socket");
+	if (a->any.sa_family == AF_VSOCK)
+		setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience));
 	if (connect(fd, &a->any, a->len)) {
 		fail("connect");
 	} else if (a->port != NO_PORT && greet(fd, a->port)) {

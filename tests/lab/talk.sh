@@ -76,15 +76,17 @@ until_true()
 
 # ---- The guest ----
 
-# guest_start OPTION...: of `tinyvmm run`; comes back when the guest takes commands. The words for its command
-# line are in $words.
+# guest_start OPTION...: of `tinyvmm run`; comes back when the guest takes commands.
 guest_start()
 {
+	local words=""
+
+	[[ $* != *mmio* ]] || words="lab.irq=mmio" # tests/lab/words.sh
 	rm -f in out stats.json dead
 	mkfifo in out
 	exec {to}<>in
 	"$TINYVMM" run --kernel /guest/vmlinux --initrd /guest/guest.cpio --memory 256M --console --timeout 1200 \
-		--json-stats stats.json --cmdline "quiet ${words-}" "$@" <in >out 2>vmm.log &
+		--json-stats stats.json --cmdline "quiet $words" "$@" <in >out 2>vmm.log &
 	vmm=$!
 	exec {from}<out
 	if ! (answer) >boot.log; then
