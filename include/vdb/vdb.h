@@ -39,6 +39,7 @@
 #include <vdb/ring.h>
 #include <vdb/rng.h>
 #include <vdb/serial.h>
+#include <vdb/switch.h>
 #include <vdb/tap.h>
 #include <vdb/types.h>
 #include <vdb/vcpu.h>

@@ -165,6 +165,11 @@ void nic_send(struct nic *nic, const uint8_t *header, const void *frame, uint32_
 	(void)virtq_publish(d);
 }
 
+void *nic_sent_at(struct nic *nic, uint32_t n)
+{
+	return mock_at(&nic->ram, slot_of(VDB__NET_TX, n) + VDB_NET_HDR);
+}
+
 uint32_t nic_reclaim(struct nic *nic)
 {
 	uint64_t cookie;

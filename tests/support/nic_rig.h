@@ -58,6 +58,8 @@ void nic_fill(struct nic *nic, uint32_t n, uint32_t len);
 
 /* Sends a frame behind this header, NULL = zeroes. */
 void nic_send(struct nic *nic, const uint8_t *header, const void *frame, uint32_t len);
+/* Where the n-th packet's frame lies. */
+void *nic_sent_at(struct nic *nic, uint32_t n);
 /* Takes back those that are sent; how many. */
 uint32_t nic_reclaim(struct nic *nic);
 /* Waits until all are. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* WRAP: calloc malloc fcntl */
-/* Netdevs on sockets, on a host that runs out: each call that making one takes fails once. */
+/* Netdevs on sockets and switches, on a host that runs out: each call that making one takes fails once. */
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,4 +35,27 @@ START_TEST(sockets)
 }
 END_TEST
 
-SUITE("netsock_fail", sockets)
+static int make_switch(void *arg)
+{
+	struct vdb_switch *sw = NULL;
+	struct vdb_netdev *port = NULL;
+	int err = vdb_switch_create(arg, NULL, &sw);
+
+	if (!err)
+		err = vdb_switch_port(sw, NULL, &port);
+	vdb_netdev_destroy(port);
+	vdb_switch_destroy(sw);
+	return err;
+}
+
+START_TEST(switches)
+{
+	struct vdb_loop *loop = NULL;
+
+	ck_assert_int_eq(vdb_loop_create(NULL, &loop), 0);
+	ck_assert_uint_ge(fail_sweep(make_switch, loop), 8);
+	ck_assert_int_eq(vdb_loop_destroy(loop), 0);
+}
+END_TEST
+
+SUITE("netdev_fail", sockets, switches)
