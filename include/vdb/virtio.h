@@ -80,11 +80,11 @@ struct vdb_virtio_config {
 	void *broken_arg;
 	/* Instead of loop: each queue is placed on one of these by the group's policy, when the device is
 	 * made; they outlive it. PINNED: queue 0 on loop first_loop, the next one on the next, and round
-	 * again. */
+	 * again; `together` counts as one. */
 	struct vdb_loops *loops;
 	struct vdb_tenant *const *tenants; /* one of each of them, in their order; NULL: as above */
 	uint32_t first_loop;               /* 0 if loop is given */
-	uint32_t reserved;                 /* 0 */
+	uint32_t together;                 /* so many queues in a row are on one loop; 0 = 1 */
 	/* Of all its queues together; the tenant's applies besides. Holds a reference. NULL: none. */
 	struct vdb_limit *limit;
 };

@@ -29,7 +29,7 @@ struct vdb__net {
 	struct vdb_netdev *netdev;
 	struct vdb__net_filter filter;
 	uint32_t in_use; /* pairs that the driver uses; atomic */
-	uint32_t down;   /* the link; atomic */
+	uint32_t down;   /* the link, as the embedder wants it; atomic */
 	/* Agreed on with the driver, set while no queue is served. */
 	bool mergeable;
 	uint32_t offloads; /* VDB_NET_*, that packets from the guest may ask for */
@@ -67,9 +67,10 @@ struct vdb__net_rx {
 	uint32_t count;        /* in it */
 	uint64_t bytes;
 	enum vdb__net_call call;
-	uint32_t expected; /* packets */
-	uint32_t need;     /* bytes that the next one was found to need */
-	uint32_t ahead;    /* bytes that the netdev takes for any */
+	uint32_t expected;                   /* packets */
+	uint32_t need;                       /* bytes that the next one was found to need, */
+	const struct vdb__net_room *growing; /* besides what is in this room */
+	uint32_t ahead;                      /* bytes that the netdev takes for any */
 	struct vdb__batch batch;
 	struct vdb__net_room *rooms, *free;
 	uint32_t out; /* rooms that the netdev has */
@@ -110,6 +111,12 @@ void vdb__net_pair_closed(struct vdb_net_pair *pair);
 
 /* Opens or closes it, if that is due. */
 void vdb__net_pair_look(struct vdb_net_pair *pair);
+
+/* One of the two has taken the link down. */
+static inline bool vdb__net_is_down(const struct vdb__net *net)
+{
+	return vdb__load(&net->down) | vdb__load(&net->netdev->down);
+}
 
 /* The driver uses it, and somebody serves it. */
 static inline bool vdb__net_pair_wanted(const struct vdb_net_pair *pair)

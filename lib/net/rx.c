@@ -92,6 +92,7 @@ static void call_netdev(struct vdb__batch *batch)
 	if (has_enough(rx, rx->call == VDB__NET_FRESH)) {
 		rx->call = VDB__NET_QUIET;
 		rx->need = 0;
+		rx->growing = NULL;
 		netdev->ops.receive(netdev->ctx, pair->index);
 	} else if (rx->call == VDB__NET_FRESH) {
 		rx->call = VDB__NET_LOOKED;
@@ -108,13 +109,7 @@ void vdb__net_rx_quiet(struct vdb_net_pair *pair)
 
 	rx->call = VDB__NET_QUIET;
 	rx->need = rx->ahead = 0;
-}
-
-static void look_for_buffers(struct vdb_net_pair *pair)
-{
-	vdb__loop_batch(pair->loop, &pair->rx.batch);
-	if (!has_enough(&pair->rx, true))
-		vdb_backend_wake(pair->backends[VDB__NET_RX]);
+	rx->growing = NULL;
 }
 
 VDB_EXPORT void vdb_net_wake(struct vdb_net_pair *pair, uint32_t packets)
@@ -123,8 +118,11 @@ VDB_EXPORT void vdb_net_wake(struct vdb_net_pair *pair, uint32_t packets)
 
 	rx->expected = packets < VDB_NET_ROOMS ? packets : VDB_NET_ROOMS;
 	rx->call = packets && pair->open ? VDB__NET_FRESH : VDB__NET_QUIET;
-	if (rx->call != VDB__NET_QUIET)
-		look_for_buffers(pair);
+	if (rx->call == VDB__NET_QUIET)
+		return;
+	vdb__loop_batch(pair->loop, &rx->batch);
+	if (!has_enough(rx, true))
+		vdb_backend_wake(pair->backends[VDB__NET_RX]);
 }
 
 /* ---- The backend ---- */
@@ -241,9 +239,10 @@ static int gather(struct vdb__net_rx *rx, struct vdb__net_room *room, uint64_t l
 	return 0;
 }
 
-static int wait_for(struct vdb__net_rx *rx, uint32_t len)
+static int wait_for(struct vdb__net_rx *rx, uint32_t len, const struct vdb__net_room *growing)
 {
 	rx->need = len;
+	rx->growing = growing;
 	return -EAGAIN;
 }
 
@@ -261,11 +260,11 @@ static int take_sized(struct vdb_net_pair *pair, struct vdb__net_room *room, uin
 
 	if (!pair->net->mergeable) {
 		if (!rx->count)
-			return wait_for(rx, len);
+			return wait_for(rx, len, NULL);
 		if (req_of(first(&rx->fifo))->len < len)
 			return too_long(pair);
 	} else if (rx->bytes < len) {
-		return is_all(rx, 0) ? too_long(pair) : wait_for(rx, len);
+		return is_all(rx, 0) ? too_long(pair) : wait_for(rx, len, NULL);
 	}
 	rc = gather(rx, room, len);
 	return rc == -EMSGSIZE ? too_long(pair) : rc;
@@ -279,7 +278,7 @@ static int take_any(struct vdb_net_pair *pair, struct vdb__net_room *room)
 
 	rx->ahead = net->mergeable ? net->longest : 0;
 	if (!rx->count || (net->mergeable && rx->bytes < net->usual && !is_all(rx, 0)))
-		return wait_for(rx, net->mergeable ? net->usual : 1);
+		return wait_for(rx, net->mergeable ? net->usual : 1, NULL);
 	if (net->mergeable)
 		(void)gather(rx, room, net->longest);
 	else
@@ -329,7 +328,7 @@ VDB_EXPORT int vdb_net_grow(struct vdb_net_room *pub, uint32_t len)
 	if (pub->len + rx->bytes < len) {
 		if (is_all(rx, 1))
 			return -EMSGSIZE;
-		return wait_for(rx, len - pub->len);
+		return wait_for(rx, len - pub->len, room);
 	}
 	return gather(rx, room, len);
 }
@@ -411,7 +410,7 @@ static void deliver(struct vdb_net_pair *pair, struct vdb__net_room *room, int64
 	if (len == -EMSGSIZE)
 		(void)too_long(pair);
 	else if (len < VDB_NET_HDR + VDB__NET_FRAME_MIN || len > room->pub.len || pair->closing ||
-	         vdb__load(&pair->net->down))
+	         vdb__net_is_down(pair->net))
 		vdb__count(&pair->stats.rx_dropped, 1);
 	else if (!is_wanted(pair, &room->pub, (uint32_t)len))
 		vdb__count(&pair->stats.rx_filtered, 1);
@@ -424,14 +423,21 @@ VDB_EXPORT void vdb_net_deliver(struct vdb_net_room *pub, int64_t len)
 	struct vdb__net_room *room = (struct vdb__net_room *)pub;
 	struct vdb_net_pair *pair = pub->pair;
 	struct vdb__net_rx *rx = &pair->rx;
+	uint64_t before;
 
 	deliver(pair, room, len);
+	before = rx->bytes;
 	give_back(rx, room);
+	/* It was to grow, and is to be made anew. */
+	if (rx->growing == room)
+		rx->need += (uint32_t)(rx->bytes - before);
 	room->next = rx->free;
 	rx->free = room;
-	/* The only one: it was waited for. */
-	if (rx->out-- == VDB_NET_ROOMS && rx->call != VDB__NET_QUIET)
-		look_for_buffers(pair);
+	if (rx->call != VDB__NET_QUIET)
+		vdb__loop_batch(pair->loop, &rx->batch);
+	/* The only one: nothing was fetched meanwhile. */
+	if (rx->out-- == VDB_NET_ROOMS && !has_enough(rx, true))
+		vdb_backend_wake(pair->backends[VDB__NET_RX]);
 	vdb__net_pair_rest(pair);
 }
 

@@ -22,8 +22,6 @@ int vdb__virtio_check_place(const char *name, const struct vdb_virtio_config *co
 	if (config->loops && config->first_loop >= vdb_loops_count(config->loops))
 		return vdb__fail(EINVAL, "virtio '%s': first_loop %u; there are %u", name, config->first_loop,
 		                 vdb_loops_count(config->loops));
-	if (config->reserved)
-		return vdb__fail(EINVAL, "virtio '%s': reserved is %u; it must be 0", name, config->reserved);
 	for (uint32_t i = 0; config->tenants && i < vdb_loops_count(config->loops); i++) {
 		if (!config->tenants[i] ||
 		    vdb__tenant_loop(config->tenants[i]) != vdb_loops_get(config->loops, i))
@@ -40,13 +38,20 @@ static void take_tenant(struct vdb__vqueue *q, struct vdb_tenant *tenant)
 	q->tenant = tenant;
 }
 
-/* Pinned: the queues one after the other. Neither can fail, as the config has been checked. */
+/* Pinned: the queues one after the other, and those that belong together as one. None of it can fail, as the
+ * config has been checked. */
 static void choose(struct vdb__vqueue *q, const struct vdb_virtio_config *config)
 {
-	uint32_t count = vdb_loops_count(config->loops), index = (config->first_loop + q->index) % count;
+	uint32_t together = config->together ? config->together : 1;
+	uint32_t count = vdb_loops_count(config->loops);
+	uint32_t index = (config->first_loop + q->index / together) % count;
 
-	if (vdb_loops_place(config->loops, VDB_PLACE_ANY, &q->loop))
+	if (q->index % together) {
+		index = (uint32_t)vdb_loops_index(config->loops, q[-1].loop);
 		(void)!vdb_loops_place(config->loops, index, &q->loop);
+	} else if (vdb_loops_place(config->loops, VDB_PLACE_ANY, &q->loop)) {
+		(void)!vdb_loops_place(config->loops, index, &q->loop);
+	}
 	take_tenant(q, config->tenants ? config->tenants[vdb_loops_index(config->loops, q->loop)] : NULL);
 }
 

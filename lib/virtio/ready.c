@@ -13,10 +13,10 @@ int vdb__virtio_at(struct vdb_virtio_config *own, const struct vdb_virtio_config
 	rc = vdb__config_take(own, sizeof(*own), at, device);
 	if (rc)
 		return rc;
-	if (own->features || own->queues || own->max_segments || own->config_len)
+	if (own->features || own->queues || own->max_segments || own->config_len || own->together)
 		return vdb__fail(EINVAL,
-		                 "%s: features, queues, max_segments and config_len of `at` are the "
-		                 "device's own; leave them 0",
+		                 "%s: features, queues, max_segments, config_len and together of `at` are "
+		                 "the device's own; leave them 0",
 		                 device);
 	return 0;
 }

@@ -55,7 +55,7 @@ static struct vdb_backend *backend_of(void *ctx, uint32_t index)
 {
 	struct virtio_rig *rig = ctx;
 
-	if (index >= VRIG_QUEUES)
+	if (index >= VRIG_MAX_QUEUES)
 		abort(); /* Check's own asserts call malloc(), which tests make fail */
 	return rig->echo.backend;
 }
@@ -123,7 +123,7 @@ static void on_broken(void *arg, uint32_t queue, uint32_t reason)
 {
 	struct virtio_rig *rig = arg;
 
-	if (queue >= VRIG_QUEUES)
+	if (queue >= VRIG_MAX_QUEUES)
 		abort();
 	__atomic_store_n(&rig->reason, reason, __ATOMIC_RELEASE);
 	count(&rig->breaks);
@@ -224,10 +224,10 @@ static void make(struct virtio_rig *rig, const struct vdb_virtio_config *config)
 	struct vdb_loop_config loop = test_loop_config();
 
 	if (rig->maker)
-		mock_ram_open_shared(&rig->ram, 0, VRIG_QUEUES * VRIG_STRIDE);
+		mock_ram_open_shared(&rig->ram, 0, VRIG_MAX_QUEUES * VRIG_STRIDE);
 	else
-		mock_ram_open(&rig->ram, 0, VRIG_QUEUES * VRIG_STRIDE);
-	for (uint32_t i = 0; i < VRIG_QUEUES; i++) {
+		mock_ram_open(&rig->ram, 0, VRIG_MAX_QUEUES * VRIG_STRIDE);
+	for (uint32_t i = 0; i < VRIG_MAX_QUEUES; i++) {
 		rig->kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		ck_assert_int_ge(rig->kick[i], 0);
 	}
@@ -299,7 +299,7 @@ void virtio_rig_close(struct virtio_rig *rig)
 	if (!rig->no_loop)
 		virtio_rig_end_loop(rig);
 	vdb_backend_destroy(rig->echo.backend);
-	for (uint32_t i = 0; i < VRIG_QUEUES; i++) {
+	for (uint32_t i = 0; i < VRIG_MAX_QUEUES; i++) {
 		virtio_rig_forget(rig, i);
 		close(rig->kick[i]);
 	}

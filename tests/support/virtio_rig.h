@@ -10,7 +10,7 @@
  *     virtio_rig_echo(&rig, 0)                      one request there and back
  *     virtio_rig_close(&rig);
  *
- * Every queue has a quarter of the memory: rings at its start, data behind them.
+ * Every queue has its part of the memory: rings at its start, data behind them.
  */
 #ifndef VIRTIO_RIG_H
 #define VIRTIO_RIG_H
@@ -24,7 +24,8 @@
 #include "virtio_echo.h"
 #include "virtq_driver.h"
 
-#define VRIG_QUEUES 4u
+#define VRIG_QUEUES 4u      /* of the echo device, if nothing is said; */
+#define VRIG_MAX_QUEUES 10u /* of any */
 #define VRIG_STRIDE 0x10000u
 #define VRIG_DATA 0x8000u /* from a queue's start */
 #define VRIG_CONFIG 20u   /* bytes of config space */
@@ -43,17 +44,17 @@ struct virtio_rig {
 	struct mock_ram ram;
 	struct virtio_echo echo;
 	struct vdb_virtio *device;
-	struct virtq_driver driver[VRIG_QUEUES];
-	bool driven[VRIG_QUEUES];
+	struct virtq_driver driver[VRIG_MAX_QUEUES];
+	bool driven[VRIG_MAX_QUEUES];
 	uint8_t config[VRIG_CONFIG];
 	struct vdb__remote *remote; /* NULL: none */
 	virtio_rig_maker *maker;    /* NULL: it is an echo device of the rig's */
 	void *maker_arg;
 	/* The transport. */
-	int kick[VRIG_QUEUES];
-	uint32_t interrupts[VRIG_QUEUES], config_interrupts; /* atomic */
-	uint32_t forgotten;                                  /* atomic */
-	void (*on_config_interrupt)(struct virtio_rig *rig); /* NULL: only counted */
+	int kick[VRIG_MAX_QUEUES];
+	uint32_t interrupts[VRIG_MAX_QUEUES], config_interrupts; /* atomic */
+	uint32_t forgotten;                                      /* atomic */
+	void (*on_config_interrupt)(struct virtio_rig *rig);     /* NULL: only counted */
 	/* What the device was asked. */
 	uint64_t negotiated;
 	uint32_t resets, destroyed, breaks, reason; /* atomic */

@@ -60,7 +60,7 @@ static void bad_queues(void)
 	c.entries = 512; /* the device has 256 */
 	ck_assert(!can_enable(&c));
 	c = good();
-	c.desc = VRIG_QUEUES * VRIG_STRIDE - 16; /* sticks out of memory */
+	c.desc = VRIG_MAX_QUEUES * VRIG_STRIDE - 16; /* sticks out of memory */
 	ck_assert(!can_enable(&c));
 	c = good();
 	c.driver = 0xfffffffffffffff0;
