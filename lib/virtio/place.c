@@ -22,6 +22,9 @@ int vdb__virtio_check_place(const char *name, const struct vdb_virtio_config *co
 	if (config->loops && config->first_loop >= vdb_loops_count(config->loops))
 		return vdb__fail(EINVAL, "virtio '%s': first_loop %u; there are %u", name, config->first_loop,
 		                 vdb_loops_count(config->loops));
+	if (config->together > VDB_VIRTIO_MAX_QUEUES)
+		return vdb__fail(EINVAL, "virtio '%s': together %u; at most %u", name, config->together,
+		                 VDB_VIRTIO_MAX_QUEUES);
 	for (uint32_t i = 0; config->tenants && i < vdb_loops_count(config->loops); i++) {
 		if (!config->tenants[i] ||
 		    vdb__tenant_loop(config->tenants[i]) != vdb_loops_get(config->loops, i))

@@ -111,6 +111,20 @@ START_TEST(pinned_ones_follow_the_first)
 }
 END_TEST
 
+START_TEST(those_that_belong_together_are)
+{
+	make_loops(_i ? VDB_PLACE_PINNED : VDB_PLACE_ROUND_ROBIN);
+	virtio_rig_open(&rig,
+	                &(struct vdb_virtio_config){.loops = loops, .first_loop = _i ? 1 : 0, .together = 2});
+	for (uint32_t i = 0; i < VRIG_QUEUES; i++)
+		ck_assert_int_eq(where(i), i / 2 + (_i ? 1 : 0));
+	ck_assert_uint_eq(placed(1), 2);
+	virtio_rig_up(&rig, 0, VRIG_QUEUES);
+	echo_all();
+	teardown();
+}
+END_TEST
+
 START_TEST(tenants_of_each_loop)
 {
 	struct vdb_tenant *tenants[LOOPS];
@@ -158,7 +172,7 @@ START_TEST(what_does_not_fit_is_refused)
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .tenant = tenant}), -EINVAL);
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .tenants = tenants}), -EINVAL);
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .first_loop = LOOPS}), -EINVAL);
-	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .reserved = 1}), -EINVAL);
+	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .together = 65}), -EINVAL);
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loop = rig.loop, .tenants = tenants}), -EINVAL);
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loop = rig.loop, .first_loop = 1}), -EINVAL);
 	vdb_tenant_destroy(tenant);
@@ -419,6 +433,7 @@ int main(void)
 
 	tcase_add_test(tc, queues_are_spread);
 	tcase_add_test(tc, pinned_ones_follow_the_first);
+	tcase_add_loop_test(tc, those_that_belong_together_are, 0, 2);
 	tcase_add_test(tc, tenants_of_each_loop);
 	tcase_add_test(tc, what_does_not_fit_is_refused);
 	tcase_add_test(tc, resets_wait_for_every_loop);
