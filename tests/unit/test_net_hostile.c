@@ -348,7 +348,7 @@ int main(void)
 	tcase_add_test(tc, segments_are_not_too_many);
 	tcase_add_loop_test(tc, frames_have_a_length, 0, 2 * (int)(sizeof(lengths) / sizeof(lengths[0])));
 	tcase_add_loop_test(tc, chains_that_are_no_packets, 0, 2);
-	tcase_add_loop_test(tc, buffers_of_a_byte, 0, 8);
+	tcase_add_loop_test(tc, buffers_of_a_byte, 0, 4);
 	tcase_add_loop_test(tc, rings_that_are_too_small, 0, 8);
 	tcase_add_test(tc, pieces_that_are_too_many);
 	tcase_add_loop_test(tc, buffers_that_are_too_short, 0, 8);
