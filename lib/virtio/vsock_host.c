@@ -106,10 +106,9 @@ static void deafen(struct vdb__vconn *c, uint32_t lost)
 {
 	struct vdb_vsock_stats *stats = &c->vsock->stats;
 
-	lost += (uint32_t)c->fifo.count;
+	c->credit.forwarded += lost + (uint32_t)c->fifo.count;
 	vdb__store(&stats->buffered, stats->buffered - c->fifo.count);
-	vdb__fifo_drop(&c->fifo, c->fifo.count);
-	c->credit.forwarded += lost;
+	c->fifo.count = 0;
 	c->host_deaf = true;
 	if (c->state != VDB__VCONN_OPEN) {
 		vdb__vconn_close_fd(c);

@@ -234,6 +234,7 @@ static bool serve(struct vdb__vsock *v, struct vdb_req *req)
 		vdb__count(&v->stats.packets_to_guest, 1);
 	else
 		return false;
+	vdb_req_charge(req, n);
 	vdb_req_complete(req, (int32_t)n);
 	if (full && v->reply_count < VDB__VSOCK_REPLIES)
 		vdb_backend_wake(v->backends[VDB__VSOCK_TX]);

@@ -213,6 +213,7 @@ int vdb__vsock_start_tx(void *ctx, struct vdb_req *req)
 	struct said said = {0};
 
 	vdb__count(&v->stats.packets_to_host, 1);
+	vdb_req_charge(req, req->readable);
 	if (req->readable >= sizeof(struct virtio_vsock_hdr))
 		read_header(req, &at, &said);
 	/* Who speaks for another is not answered: there is nobody who would understand. */

@@ -223,6 +223,15 @@ struct vsock_packet vsock_rig_receive(struct vsock_rig *v, void *data)
 	return p;
 }
 
+void vsock_rig_drain(struct vsock_rig *v)
+{
+	uint64_t i;
+	uint32_t len;
+
+	while (virtq_reap(&v->rig.driver[VSOCK_RX], &i, &len))
+		vsock_rig_give(v, (unsigned)i, VSOCK_BUFFER);
+}
+
 struct vsock_packet vsock_rig_expect(struct vsock_rig *v, uint16_t op, uint32_t guest_port,
                                      uint32_t host_port)
 {

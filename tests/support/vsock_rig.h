@@ -70,7 +70,9 @@ void vsock_rig_say(struct vsock_rig *v, uint16_t op, uint32_t guest_port, uint32
 void vsock_rig_give(struct vsock_rig *v, unsigned i, uint32_t len);
 /* Waits for a packet; data: room for VSOCK_DATA, or NULL. The buffer goes back to the device. */
 struct vsock_packet vsock_rig_receive(struct vsock_rig *v, void *data);
-/* The same, which must be this one. */
+/* Takes what there is, and does not wait. */
+void vsock_rig_drain(struct vsock_rig *v);
+/* vsock_rig_receive(), and it must be this one. */
 struct vsock_packet vsock_rig_expect(struct vsock_rig *v, uint16_t op, uint32_t guest_port,
                                      uint32_t host_port);
 /* Data, which must be this. */
