@@ -191,7 +191,7 @@ static int create(const struct vdb_vhost_user_config *config, const char *name, 
 	struct vdb__vhost_config control = {
 	        .name = name, .mem = at->mem, .served = ~0ull, .reconnect_ms = config->reconnect_ms};
 	struct vdb_virtio *device;
-	struct vdb__user *user;
+	struct vdb__user *user = NULL;
 	int rc = make_user(config, name, &user);
 
 	if (rc)

@@ -242,7 +242,7 @@ static int make(const struct vdb_balloon_config *config, struct vdb__balloon **o
 VDB_EXPORT int vdb_balloon_create(const struct vdb_balloon_config *config, struct vdb_virtio **out)
 {
 	struct vdb_balloon_config own;
-	struct vdb__balloon *balloon;
+	struct vdb__balloon *balloon = NULL;
 	struct vdb_virtio_config at;
 	int rc = vdb__config_take(&own, sizeof(own), config, "balloon config");
 
