@@ -174,7 +174,7 @@ static const struct kind {
 	int (*create)(struct run *run, struct device *device, uint32_t index);
 } kinds[] = {
         {disks, create_disk},        {consoles, create_console},      {rngs, create_rng},
-        {vsock_count, vsock_create}, {balloon_count, balloon_create},
+        {vsock_count, vsock_create}, {balloon_count, balloon_create}, {fs_count, fs_create},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

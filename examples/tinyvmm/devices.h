@@ -7,7 +7,7 @@
 
 #include "run_options.h"
 
-#define DEVICES_MAX (RUN_MAX_DISKS + 4) /* disks, console, rng, vsock, balloon */
+#define DEVICES_MAX (RUN_MAX_DISKS + FS_MAX + 4) /* disks, folders, console, rng, vsock, balloon */
 
 struct device {
 	const char *name; /* in messages and statistics */

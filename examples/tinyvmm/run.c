@@ -42,6 +42,11 @@ static int open_disks(struct run *run)
 	return 0;
 }
 
+static int start_fs(struct run *run)
+{
+	return fs_start(&run->options);
+}
+
 static int prepare(struct run *run)
 {
 	if (devices_check(&run->options) || limits_create(run) || open_kvm(run) || open_disks(run))
@@ -150,9 +155,9 @@ static int make_platform(struct run *run)
 
 static int set_up(struct run *run)
 {
-	static int (*const steps[])(struct run *) = {start_loops,     make_vm,       make_terminal,
-	                                             make_serial_log, make_platform, devices_create,
-	                                             firmware_tables};
+	static int (*const steps[])(struct run *) = {start_loops,     make_vm,        make_terminal,
+	                                             make_serial_log, make_platform,  start_fs,
+	                                             devices_create,  firmware_tables};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		if (steps[i](run))
@@ -225,6 +230,7 @@ static void destroy_chardev(struct vdb_chardev *chardev)
 static void tear_down(struct run *run)
 {
 	devices_destroy(run);
+	fs_stop(&run->options);
 	vdb_serial_destroy(run->serial);
 	vdb_platform_destroy(run->platform);
 	destroy_chardev(run->serial_log);

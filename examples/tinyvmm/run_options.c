@@ -48,6 +48,10 @@ static const char help_text[] =
         "                       host: these connect to PATH and say `CONNECT port`, and what the guest\n"
         "                       connects to port P listens at PATH_P; connections=N (1024), and\n"
         "                       bps, iops and burst as of disks\n"
+        "  --fs tag=NAME,socket=PATH  a folder of the host (in the guest: mount -t virtiofs NAME /mnt), from "
+        "the\n"
+        "                       virtiofsd that listens there; or dir=FOLDER: starts one (as root).\n"
+        "                       At most 4. Implies --memfd\n"
         "  --balloon KEY[=VALUE],...  a balloon: the guest gives memory back\n"
         "           target=BYTES  so much of it, in all; K, M, G may follow (0)\n"
         "           file=FILE     instead: as this file says; SIGUSR2 reads it again\n"
@@ -109,6 +113,7 @@ enum {
 	OPT_LIMITS,
 	OPT_RNG,
 	OPT_VSOCK,
+	OPT_FS,
 	OPT_BALLOON,
 	OPT_SERIAL,
 	OPT_CONSOLE,
@@ -142,6 +147,7 @@ static const struct option table[] = {
         {"limits", required_argument, NULL, OPT_LIMITS},
         {"rng", no_argument, NULL, OPT_RNG},
         {"vsock", required_argument, NULL, OPT_VSOCK},
+        {"fs", required_argument, NULL, OPT_FS},
         {"balloon", required_argument, NULL, OPT_BALLOON},
         {"serial", no_argument, NULL, OPT_SERIAL},
         {"console", no_argument, NULL, OPT_CONSOLE},
@@ -216,6 +222,14 @@ static int take_choice(struct run_options *o, int option, const char *text)
 	}
 }
 
+static int take_fs(struct run_options *o, const char *text)
+{
+	if (o->fs_count == FS_MAX)
+		return complain("--fs %s: at most %u", text, FS_MAX);
+	o->memfd = true;
+	return fs_parse(&o->fs[o->fs_count++], text);
+}
+
 static int take_disk(struct run_options *o, const char *text)
 {
 	if (o->disk_count == RUN_MAX_DISKS)
@@ -253,6 +267,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return value_size("--memory", text, &o->memory);
 	case OPT_DISK:
 		return take_disk(o, text);
+	case OPT_FS:
+		return take_fs(o, text);
 	case OPT_VSOCK:
 		return vsock_parse(&o->vsock, text);
 	case OPT_BALLOON:

@@ -8,6 +8,7 @@
 
 #include "balloon.h"
 #include "disk.h"
+#include "fs.h"
 #include "loops.h"
 #include "vsock.h"
 
@@ -36,6 +37,8 @@ struct run_options {
 	bool no_msix;
 	bool rng;
 	struct vsock vsock;
+	struct fs fs[FS_MAX];
+	uint32_t fs_count;
 	struct balloon_option balloon;
 	const char *serial_log; /* what the serial port gets goes to this file; NULL: nowhere else */
 	bool console;           /* the terminal is hvc0, else ttyS0 */

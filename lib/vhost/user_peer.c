@@ -160,9 +160,9 @@ static int handshake(struct vdb__user *user)
 	if (!rc)
 		rc = ask_queues(user);
 	if (!rc)
-		rc = open_channel(user);
-	if (!rc)
 		rc = check(user);
+	if (!rc)
+		rc = open_channel(user);
 	if (!rc)
 		rc = vdb__user_say(user, VDB__USER_SET_OWNER, NULL, 0, NULL, 0);
 	if (!rc && user->asked)

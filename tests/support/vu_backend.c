@@ -420,7 +420,8 @@ static void send_fds(struct vu_backend *vu, uint32_t request, uint32_t n)
 static void misbehave(struct vu_backend *vu, uint32_t fault, const struct vdb__wire_message *m)
 {
 	struct vdb__wire_header header = {m->header.request, VDB__WIRE_VERSION | VDB__WIRE_REPLY, 8};
-	const uint64_t no = ~0ull;
+	const bool number = has_answer(m->header.request) && m->header.request != VU_GET_VRING_BASE;
+	const uint64_t no = number ? 0 : ~0ull;
 
 	switch (fault) {
 	case VU_HANGS:
@@ -430,7 +431,7 @@ static void misbehave(struct vu_backend *vu, uint32_t fault, const struct vdb__w
 		send_raw(vu, "this is not a message, nor will it ever be one", 46);
 		break;
 	case VU_MISTAKES:
-		header.request ^= 1;
+		header.request ^= 32;
 		send_raw(vu, &header, sizeof(header));
 		send_raw(vu, &no, sizeof(no));
 		break;
