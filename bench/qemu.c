@@ -182,6 +182,11 @@ void qemu_pin(struct qemu *q, const struct bench_options *o)
 		pin(q, q->iothread, o->loop_cpu);
 }
 
+void qemu_pin_main(struct qemu *q, const struct bench_options *o)
+{
+	pin(q, q->pid, o->loop_cpu);
+}
+
 void qemu_go(struct qemu *q)
 {
 	char answer[ANSWER];
@@ -190,6 +195,32 @@ void qemu_go(struct qemu *q)
 }
 
 /* ---- Its end ---- */
+
+void qemu_hear(struct qemu *q, const char *word, uint64_t ms)
+{
+	struct pollfd fd = {.fd = q->text, .events = POLLIN};
+	char text[256];
+	size_t got = 0;
+	ssize_t n;
+
+	do {
+		if (got + 1 >= sizeof(text) || poll(&fd, 1, (int)ms) != 1)
+			qemu_die(q, BENCH_FAILED, "its guest does not say what it should");
+		n = read(q->text, text + got, sizeof(text) - 1 - got);
+		if (n <= 0)
+			qemu_die(q, BENCH_FAILED, "has ended too early");
+		got += (size_t)n;
+		text[got] = 0;
+	} while (!strstr(text, word));
+}
+
+void qemu_kill(struct qemu *q)
+{
+	kill(q->pid, SIGKILL);
+	waitpid(q->pid, NULL, 0);
+	close(q->monitor);
+	close(q->text);
+}
 
 void qemu_finish(struct qemu *q, char *text, size_t room, uint64_t ms)
 {

@@ -27,10 +27,17 @@ void qemu_start(struct qemu *q, const char *kernel, const char *cmdline, const c
 /* The vCPU's thread on the one CPU, the iothread's on the other. */
 void qemu_pin(struct qemu *q, const struct bench_options *o);
 
+/* And its main loop where the iothread would be. */
+void qemu_pin_main(struct qemu *q, const struct bench_options *o);
+
 /* Lets the guest run. */
 void qemu_go(struct qemu *q);
 
 /* Waits for the end of the process; what the guest said. Dies after `ms`, with QEMU. */
 void qemu_finish(struct qemu *q, char *text, size_t room, uint64_t ms);
+
+/* Or, of a guest that does not end: waits until it has said this, and ends it. */
+void qemu_hear(struct qemu *q, const char *word, uint64_t ms);
+void qemu_kill(struct qemu *q);
 
 #endif

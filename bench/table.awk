@@ -11,7 +11,7 @@ FNR == NR { steps[++step_count] = $0; next }
 {
 	n = split($1, word, " ")
 	id = word[1]
-	at = word[3] ~ /^(ns|us|ms|s|1\/s|B|KiB|MiB|%|Ir)$/ ? 4 : 3
+	at = word[3] ~ /^(ns|us|ms|s|1\/s|B|KiB|MiB|MB\/s|%|Ir)$/ ? 4 : 3
 	if (!(id in count)) {
 		ids[++id_count] = id
 		unit[id] = at == 4 ? word[3] : ""
