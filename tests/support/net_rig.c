@@ -235,7 +235,7 @@ static void on_destroy(void *ctx)
 	count(&((struct net_rig *)ctx)->destroyed, 1);
 }
 
-void net_rig_netdev(struct net_rig *r, const struct net_rig_config *config)
+static void make_netdev(struct net_rig *r, const struct net_rig_config *config)
 {
 	static const struct vdb_netdev_ops ops = {
 	        .size = sizeof(ops),
@@ -255,40 +255,59 @@ void net_rig_netdev(struct net_rig *r, const struct net_rig_config *config)
 	        .mtu = config->mtu,
 	};
 
+	must(vdb_netdev_create(&ops, r, &info, &r->netdev));
+}
+
+void net_rig_netdev(struct net_rig *r, const struct net_rig_config *config)
+{
 	memset(r, 0, sizeof(*r));
 	for (uint32_t i = 0; i < NET_PAIRS; i++) {
 		r->port[i].rig = r;
 		list_open(&r->port[i].sent);
 		list_open(&r->port[i].out);
 	}
-	must(vdb_netdev_create(&ops, r, &info, &r->netdev));
+	make_netdev(r, config);
 }
 
-void net_rig_open(struct net_rig *r, const struct net_rig_config *config)
+static struct vdb_virtio *make_device(struct net_rig *r, const struct net_rig_config *config)
 {
 	struct vdb_virtio_config at = config->at;
 	struct vdb_net_config net = config->net;
-	struct vdb_virtio_config rigs;
 	struct vdb_virtio *device = NULL;
 
-	net_rig_netdev(r, config);
-	rigs = ready_rig_open(&r->v);
-	at.size = rigs.size;
-	at.mem = rigs.mem;
-	at.loop = at.loops ? NULL : rigs.loop;
+	at.size = sizeof(at);
+	at.mem = r->v.ram.mem;
+	at.loop = at.loops ? NULL : r->v.loop;
 	net.size = sizeof(net);
 	net.netdev = r->netdev;
 	net.pairs = config->pairs;
 	must(vdb_net_create(&at, &net, &device));
 	/* The device has a reference. */
 	vdb_netdev_destroy(r->netdev);
-	ready_rig_adopt(&r->v, device);
+	return device;
+}
+
+void net_rig_open(struct net_rig *r, const struct net_rig_config *config)
+{
+	net_rig_netdev(r, config);
+	(void)ready_rig_open(&r->v);
+	ready_rig_adopt(&r->v, make_device(r, config));
+}
+
+void net_rig_renew(struct net_rig *r, const struct net_rig_config *config)
+{
+	uint32_t destroyed = load(&r->destroyed);
+
+	vdb_virtio_destroy(r->v.device, NULL, NULL);
+	ck_assert_uint_eq(load(&r->destroyed), destroyed + 1);
+	make_netdev(r, config);
+	r->v.device = make_device(r, config);
 }
 
 void net_rig_close(struct net_rig *r)
 {
 	virtio_rig_close(&r->v);
-	ck_assert_uint_eq(load(&r->destroyed), 1);
+	ck_assert_uint_ge(load(&r->destroyed), 1);
 	for (uint32_t i = 0; i < NET_PAIRS; i++) {
 		ck_assert_uint_eq(r->port[i].opens, r->port[i].closes);
 		list_close(&r->port[i].sent);

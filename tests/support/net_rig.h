@@ -79,6 +79,8 @@ struct net_rig_config {
 void net_rig_open(struct net_rig *r, const struct net_rig_config *config);
 /* The netdev alone; and a device for it. */
 void net_rig_netdev(struct net_rig *r, const struct net_rig_config *config);
+/* Another device, with another netdev, in the place of one that has no transport. */
+void net_rig_renew(struct net_rig *r, const struct net_rig_config *config);
 void net_rig_close(struct net_rig *r);
 /* Negotiates, with rings of 16, of `pairs` pairs and the control queue. */
 void net_rig_up_pairs(struct net_rig *r, uint64_t features, uint32_t pairs);
