@@ -252,6 +252,21 @@ static int too_long(struct vdb_net_pair *pair)
 	return -EMSGSIZE;
 }
 
+/* The first `n` buffers have no room for a packet without offloads: no driver may give such, and with them at
+ * the head the netdev would be called for ever. They go back. */
+static int hopeless(struct vdb_net_pair *pair, uint32_t len, uint32_t n)
+{
+	struct vdb__net_buf *buf;
+
+	for (; len <= pair->net->usual && n; n--) {
+		buf = first(&pair->rx.fifo);
+		take_out(&pair->rx, buf);
+		vdb__count(&pair->stats.rx_bad, 1);
+		vdb_req_complete(req_of(buf), 0);
+	}
+	return too_long(pair);
+}
+
 /* Into an empty room; `len` is not 0. */
 static int take_sized(struct vdb_net_pair *pair, struct vdb__net_room *room, uint32_t len)
 {
@@ -262,9 +277,9 @@ static int take_sized(struct vdb_net_pair *pair, struct vdb__net_room *room, uin
 		if (!rx->count)
 			return wait_for(rx, len, NULL);
 		if (req_of(first(&rx->fifo))->len < len)
-			return too_long(pair);
+			return hopeless(pair, len, 1);
 	} else if (rx->bytes < len) {
-		return is_all(rx, 0) ? too_long(pair) : wait_for(rx, len, NULL);
+		return is_all(rx, 0) ? hopeless(pair, len, rx->count) : wait_for(rx, len, NULL);
 	}
 	rc = gather(rx, room, len);
 	return rc == -EMSGSIZE ? too_long(pair) : rc;

@@ -219,11 +219,25 @@ START_TEST(buffers_of_a_byte)
 }
 END_TEST
 
+/* Without a use of its own a buffer comes back empty. */
+static void expect_back(uint32_t n, uint32_t len)
+{
+	uint32_t used = 1;
+
+	for (uint32_t i = 0; i < n; i++) {
+		ck_assert_uint_eq(ready_rig_reap(&r.v, 0, &used), NET_FREE + i * len);
+		ck_assert_uint_eq(used, 0);
+	}
+}
+
 /* The whole ring is too little: dropped, and counted; the netdev is not called for ever. */
 START_TEST(rings_that_are_too_small)
 {
+	bool taken;
+
 	open_with(layouts[_i % 2] | BIT(MRG_RXBUF));
 	r.how = (enum net_how)(_i / 2);
+	taken = r.how == NET_PUT || r.how == NET_TAKE;
 	net_packet(packet, 200, 1);
 	net_give_many(&r, 0, 16, 10);
 	net_host_sends(&r, 0, packet, 200);
@@ -231,6 +245,11 @@ START_TEST(rings_that_are_too_small)
 	ck_assert_uint_eq(r.port[0].oversized, 1);
 	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, 1);
 	ck_assert_uint_le(r.port[0].receives, 20);
+	if (taken) {
+		expect_back(16, 10);
+		net_give_many(&r, 0, 16, 10);
+	}
+	ck_assert_uint_eq(net_stats(&r, 0).rx_bad, taken ? 16 : 0);
 	/* What fits does. */
 	net_host_sends(&r, 0, packet, 155);
 	net_expect(&r, 0, packet, 155, 16);
@@ -258,18 +277,52 @@ END_TEST
 /* A driver that has not agreed to merge gives whole buffers, or gets nothing that is longer. */
 START_TEST(buffers_that_are_too_short)
 {
+	bool taken;
+
 	open_with(layouts[_i % 2]);
 	r.how = (enum net_how)(_i / 2);
+	taken = r.how == NET_PUT || r.how == NET_TAKE;
 	net_packet(packet, 500, 1);
 	net_give(&r, 0, NET_FREE, 100, NET_FREE);
 	net_host_sends(&r, 0, packet, 500);
+	if (taken) {
+		expect_back(1, 100);
+		net_give(&r, 0, NET_FREE, 100, NET_FREE);
+	}
 	net_host_sends(&r, 0, packet, 100);
 	net_expect(&r, 0, packet, 100, 1);
+	net_host_idle(&r, 0);
 	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, 1);
 	net_give(&r, 0, NET_FREE, 1, NET_FREE);
 	net_host_sends(&r, 0, packet, 100);
 	net_host_idle(&r, 0);
 	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, 2);
+	net_rig_close(&r);
+}
+END_TEST
+
+static int take_and_ask_again(void *port)
+{
+	struct net_port *p = port;
+	struct vdb_net_room *room;
+
+	if (vdb_net_take(p->pair, 72, &room) == 0)
+		vdb_net_deliver(room, 0);
+	vdb_net_wake(p->pair, 1);
+	return 0;
+}
+
+/* A netdev that cannot throw away what it has not read yet asks on: it is called as often as there are
+ * buffers to go back, not for ever. */
+START_TEST(hopeless_buffers_go_back)
+{
+	open_with(layouts[_i % 2] | (_i / 2 ? BIT(MRG_RXBUF) : 0));
+	net_give_many(&r, 0, 16, 1);
+	for (uint32_t i = 0; net_stats(&r, 0).rx_bad < 16; i++) {
+		ck_assert_uint_lt(i, 1000);
+		(void)net_host_call(&r, 0, take_and_ask_again);
+	}
+	expect_back(16, 1);
 	net_rig_close(&r);
 }
 END_TEST
@@ -352,6 +405,7 @@ int main(void)
 	tcase_add_loop_test(tc, rings_that_are_too_small, 0, 8);
 	tcase_add_test(tc, pieces_that_are_too_many);
 	tcase_add_loop_test(tc, buffers_that_are_too_short, 0, 8);
+	tcase_add_loop_test(tc, hopeless_buffers_go_back, 0, 4);
 	tcase_add_loop_test(tc, buffers_to_be_read, 0, 4);
 	tcase_add_loop_test(tc, no_buffers_and_a_flood, 0, 2);
 	return test_run("net_hostile", tc);
