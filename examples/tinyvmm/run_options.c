@@ -48,6 +48,7 @@ static const char help_text[] =
         "                       host: these connect to PATH and say `CONNECT port`, and what the guest\n"
         "                       connects to port P listens at PATH_P; connections=N (1024), and\n"
         "                       bps, iops and burst as of disks\n"
+        "  --vsock cid=N,vhost  the same, but programs of the host use AF_VSOCK: /dev/vhost-vsock\n"
         "  --fs tag=NAME,socket=PATH  a folder of the host (in the guest: mount -t virtiofs NAME /mnt), from "
         "the\n"
         "                       virtiofsd that listens there; or dir=FOLDER: starts one (as root).\n"

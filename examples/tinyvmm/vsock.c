@@ -2,6 +2,7 @@
 #include "vsock.h"
 
 #include <string.h>
+#include <vdb/vhost_vsock.h>
 #include <vdb/vsock.h>
 
 #include "devices.h"
@@ -20,6 +21,25 @@ static int take_path(struct vsock *vsock, const char *value)
 	return 0;
 }
 
+static int take_vhost(struct vsock *vsock, const char *value)
+{
+	static const struct choice choices[] = {{"on", true}, {"off", false}, {0}};
+	uint32_t chosen = true;
+
+	if (value && value_choice("--vsock vhost", value, choices, &chosen))
+		return -1;
+	vsock->vhost = chosen;
+	return 0;
+}
+
+static int check_vhost(const struct vsock *vsock, const char *text)
+{
+	if (!vsock->cid || *vsock->path || vsock->connections || vsock->rates.given)
+		return complain("--vsock %s: with vhost say cid=N, and nothing else: the kernel serves it",
+		                text);
+	return 0;
+}
+
 static int take(void *to, const char *name, const char *value)
 {
 	struct vsock *vsock = to;
@@ -27,6 +47,8 @@ static int take(void *to, const char *name, const char *value)
 
 	if (taken <= 0)
 		return taken;
+	if (strcmp(name, "vhost") == 0)
+		return take_vhost(vsock, value);
 	if (strcmp(name, "cid") != 0 && strcmp(name, "path") != 0 && strcmp(name, "connections") != 0)
 		return complain("--vsock: no key `%s`; see `tinyvmm run --help`", name);
 	if (!value)
@@ -45,6 +67,8 @@ int vsock_parse(struct vsock *vsock, const char *text)
 	*vsock = (struct vsock){.given = true};
 	if (keys_parse("--vsock", text, take, vsock))
 		return -1;
+	if (vsock->vhost)
+		return check_vhost(vsock, text);
 	if (!vsock->cid || !*vsock->path)
 		return complain("--vsock %s: say cid=N,path=PATH; N is the guest's address, from 3 on", text);
 	return rates_check(&vsock->rates, "--vsock");
@@ -66,6 +90,8 @@ int vsock_create(struct run *run, struct device *device, uint32_t index)
 
 	(void)index;
 	device->name = "vsock";
+	if (vsock->vhost)
+		return vdb_vhost_vsock_create(&at, vsock->cid, &device->virtio);
 	device->limit = at.limit = vsock->limit;
 	return vdb_vsock_create(&at, &config, &device->virtio);
 }

@@ -44,6 +44,7 @@
 #include <vdb/types.h>
 #include <vdb/vcpu.h>
 #include <vdb/vhost_user.h>
+#include <vdb/vhost_vsock.h>
 #include <vdb/virtio.h>
 #include <vdb/virtio_mmio.h>
 #include <vdb/virtio_pci.h>

@@ -274,6 +274,7 @@ static void do_start(struct vdb__vhost *v, uint32_t index)
 		fail(v, index);
 		return;
 	}
+	v->readied = false;
 	q->runs = true; /* what fails from here on is its failure, too */
 	if (!introduce(v, told->features))
 		return;
