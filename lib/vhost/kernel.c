@@ -48,6 +48,7 @@ void vdb__kernel_close(struct vdb__kernel *kernel)
 		close(kernel->fd);
 	kernel->fd = -1;
 	kernel->runs = false;
+	kernel->started = 0;
 }
 
 int vdb__kernel_open(struct vdb__kernel *kernel)
@@ -115,9 +116,12 @@ static int run(struct vdb__kernel *kernel, bool on)
 	return rc;
 }
 
+/* A driver's queues come one after the other. */
 static int ready(struct vdb__peer *peer)
 {
-	return run(kernel_of(peer), true);
+	struct vdb__kernel *kernel = kernel_of(peer);
+
+	return kernel->started == kernel->queues ? run(kernel, true) : 0;
 }
 
 static int reset(struct vdb__peer *peer)
@@ -170,6 +174,8 @@ static int start(struct vdb__peer *peer, const struct vdb__peer_queue *queue)
 		rc = set_fd(kernel, VHOST_SET_VRING_ERR, index, queue->err_fd, "VHOST_SET_VRING_ERR");
 	if (!rc)
 		rc = set_fd(kernel, VHOST_SET_VRING_KICK, index, queue->kick_fd, "VHOST_SET_VRING_KICK");
+	if (!rc)
+		kernel->started |= 1u << index;
 	return rc;
 }
 
@@ -180,6 +186,7 @@ static int stop(struct vdb__peer *peer, uint32_t index, uint32_t *position)
 	struct vhost_vring_state state = {.index = index};
 	int rc = run(kernel, false);
 
+	kernel->started &= ~(1u << index);
 	if (!rc)
 		rc = tell(kernel, VHOST_GET_VRING_BASE, &state, "VHOST_GET_VRING_BASE");
 	if (!rc)

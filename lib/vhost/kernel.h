@@ -30,11 +30,13 @@ struct vdb__kernel {
 	const char *name; /* in messages; not copied */
 	int fd;
 	bool runs;
+	uint32_t queues;   /* it serves all of these, a bit for each, or none */
+	uint32_t started;  /* of these */
 	uint64_t features; /* that it has */
 };
 
-/* Zeroed by the caller, but for ops and name. Opens it. -ENOENT: no such device; -EACCES; what the kernel
- * says. On failure it is as before. */
+/* Zeroed by the caller, but for ops, name and queues. Opens it. -ENOENT: no such device; -EACCES; what the
+ * kernel says. On failure it is as before. */
 int vdb__kernel_open(struct vdb__kernel *kernel);
 
 /* All but what is served: closes. */

@@ -120,6 +120,7 @@ static int make_vsock(uint64_t cid, struct vsock **out)
 	vsock->kernel.peer.ops = &vdb__kernel_peer_ops;
 	vsock->kernel.ops = &kernel_ops;
 	vsock->kernel.name = "vsock";
+	vsock->kernel.queues = SERVED;
 	vsock->kernel.fd = -1;
 	vsock->cid = cid;
 	rc = make_events(&vsock->events);

@@ -212,6 +212,7 @@ START_TEST(the_kernel_says_no)
 	__atomic_store_n(&refused, requests[_i], __ATOMIC_RELEASE);
 	up(0);
 	virtio_rig_wait_status(&rig, VIRTIO_CONFIG_S_NEEDS_RESET);
+	virtio_rig_wait(&rig.breaks, 1);
 	ck_assert_uint_eq(rig.reason, VDB_REASON_HOST);
 	up(0);
 	virtio_rig_wait(&running, 1);
