@@ -183,11 +183,11 @@ static size_t save(void)
 
 static bool gets(uint8_t last)
 {
+	const uint8_t mac[] = {2, 0, 0, 0, 0, last};
 	uint64_t before = net_stats(&r, 0).rx_filtered;
 	uint32_t len;
 
-	memcpy(packet + VDB_NET_HDR, "\2\0\0\0\0\0", 6);
-	packet[VDB_NET_HDR + 5] = last;
+	memcpy(packet + VDB_NET_HDR, mac, sizeof(mac));
 	if (!r.v.driver[0].outstanding)
 		net_give(&r, 0, NET_FREE, 1600, NET_FREE);
 	net_host_sends(&r, 0, packet, 100);
