@@ -50,7 +50,7 @@ struct vdb__net_room {
 	struct vdb_net_room pub; /* first */
 	struct vdb__net_room *next;
 	struct vdb__list bufs;
-	struct iovec own[VDB_NET_ROOM_IOV]; /* of more than one buffer */
+	struct iovec *own; /* VDB_NET_ROOM_IOV: of more than one buffer */
 };
 
 /* What the netdev has been promised by vdb_net_wake(). */
@@ -73,7 +73,8 @@ struct vdb__net_rx {
 	uint32_t ahead;                      /* bytes that the netdev takes for any */
 	struct vdb__batch batch;
 	struct vdb__net_room *rooms, *free;
-	uint32_t out; /* rooms that the netdev has */
+	struct iovec *iov; /* all rooms' own */
+	uint32_t out;      /* rooms that the netdev has */
 };
 
 struct vdb_net_pair {

@@ -491,7 +491,7 @@ VDB_EXPORT void vdb_net_dropped(struct vdb_net_pair *pair, uint32_t packets)
 
 /* ---- Life ---- */
 
-/* Of the rooms only as many are ever touched as were out at a time: the last one used is the next. */
+/* The iovecs are touched by packets of more than one buffer, and then by the last one used first. */
 int vdb__net_rx_init(struct vdb_net_pair *pair)
 {
 	struct vdb__net_rx *rx = &pair->rx;
@@ -500,10 +500,12 @@ int vdb__net_rx_init(struct vdb_net_pair *pair)
 	vdb__list_init(&rx->batch.link);
 	rx->batch.fn = call_netdev;
 	rx->rooms = calloc(VDB_NET_ROOMS, sizeof(*rx->rooms));
-	if (!rx->rooms)
+	rx->iov = malloc(sizeof(*rx->iov) * VDB_NET_ROOMS * VDB_NET_ROOM_IOV);
+	if (!rx->rooms || !rx->iov)
 		return vdb__fail(ENOMEM, "net: no memory for %u packets", VDB_NET_ROOMS);
 	for (uint32_t i = VDB_NET_ROOMS; i-- > 0;) {
 		rx->rooms[i].pub.pair = pair;
+		rx->rooms[i].own = rx->iov + (size_t)i * VDB_NET_ROOM_IOV;
 		rx->rooms[i].next = rx->free;
 		rx->free = &rx->rooms[i];
 	}
@@ -513,4 +515,5 @@ int vdb__net_rx_init(struct vdb_net_pair *pair)
 void vdb__net_rx_fini(struct vdb_net_pair *pair)
 {
 	free(pair->rx.rooms);
+	free(pair->rx.iov);
 }
