@@ -8,7 +8,7 @@
  *   peer talk ADDRESS BYTES [COUNT [AT_ONCE]] COUNT connections, so many at once: on each sends BYTES,
  *                                             says that it is the end, and expects the same bytes and the end
  *   peer chat ADDRESS BYTES [COUNT [AT_ONCE]] the same, but says nothing of an end before all has come back:
- *                                             passt of Debian 12 mixes up the bytes that follow it
+ *                                             passt of Debian 12 may mix up what follows it
  *   peer stuff ADDRESS BYTES                  sends until nothing more is taken for three seconds, which must
  *                                             be the case before BYTES
  *

@@ -58,7 +58,9 @@ allowed()
 	grep -vE \
 		-e '^hrtimer: interrupt took [0-9]+ ns$' \
 		-e '^clocksource: Long readout interval, skipping watchdog check' \
-		-e '^tsc: Marking TSC unstable due to TSCs unsynchronized$' \
+		-e '^clocksource: timekeeping watchdog on CPU[0-9]*: .* read-back delay of [0-9]*ns' \
+		-e '^clocksource: wd-.*-wd .*delay' \
+		-e '^tsc: Marking TSC unstable due to (TSCs unsynchronized|clocksource watchdog)$' \
 		-e '^i8042: PNP: PS/2 appears to have AUX port disabled' \
 		-e '^Warning: unable to open an initial console\.$' \
 		-e "$without"
