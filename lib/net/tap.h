@@ -11,6 +11,14 @@
 #include "net/await.h"
 #include "net/tap_link.h"
 
+/*
+ * The kernel's part of a packet, most of a microsecond, is done within the loop's own system call, by which
+ * all of a turn is handed over: what others ask for meanwhile waits until it returns. So a packet counts for
+ * more than its bytes show, and a turn has no more reads than it has writes: 32 of each.
+ */
+#define VDB__TAP_COST 4096u
+#define VDB__TAP_BURST 32u
+
 struct vdb__tap_slots;
 
 /* One queue of the tap, for one pair. But for what is marked, of the loop's thread while it is open. */

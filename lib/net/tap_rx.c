@@ -194,7 +194,7 @@ static void read_failed(struct vdb__tap_queue *queue, struct vdb_net_room *room,
 static void adapt(struct vdb__tap_queue *queue)
 {
 	if (queue->filled == queue->started)
-		queue->burst = queue->burst < ROOMS / 2 ? 2 * queue->burst : ROOMS;
+		queue->burst = queue->burst < VDB__TAP_BURST / 2 ? 2 * queue->burst : VDB__TAP_BURST;
 	else
 		queue->burst = (queue->burst + queue->filled + 2) / 2;
 	if (queue->filled)
