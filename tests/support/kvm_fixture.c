@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "run.h"
 
@@ -92,7 +93,26 @@ static void make_memory(struct kvm_fixture *f)
 	must(vdb_mem_add(f->mem, &region));
 }
 
-void kvm_fixture_make(struct kvm_fixture *f, const struct vdb_vm_config *config, uint32_t vcpus)
+static void share_memory(struct kvm_fixture *f)
+{
+	struct vdb_region_config region = {
+	        .size = sizeof(region),
+	        .len = GUEST_MEM,
+	        .backing = VDB_MEM_FD,
+	        .fd = memfd_create("guest", MFD_CLOEXEC),
+	};
+
+	ck_assert_int_ge(region.fd, 0);
+	ck_assert_int_eq(ftruncate(region.fd, GUEST_MEM), 0);
+	f->ram = mmap(NULL, GUEST_MEM, PROT_READ | PROT_WRITE, MAP_SHARED, region.fd, 0);
+	ck_assert_ptr_ne(f->ram, MAP_FAILED);
+	must(vdb_mem_create(&f->mem));
+	must(vdb_mem_add(f->mem, &region));
+	close(region.fd);
+}
+
+static void make(struct kvm_fixture *f, const struct vdb_vm_config *config, uint32_t vcpus,
+                 void (*memory)(struct kvm_fixture *))
 {
 	struct vdb_vm_config own = {.size = sizeof(own)};
 	const struct vdb_bus_ops ops = {.size = sizeof(ops), .write = on_report};
@@ -103,12 +123,22 @@ void kvm_fixture_make(struct kvm_fixture *f, const struct vdb_vm_config *config,
 		own = *config;
 	own.event = on_event;
 	own.event_arg = f;
-	make_memory(f);
+	memory(f);
 	must(vdb_kvm_open(NULL, &f->kvm));
 	must(vdb_vm_create(f->kvm, f->mem, &own, &f->vm));
 	must(vdb_bus_add(vdb_vm_pio(f->vm), "report", PORT_REPORT, 4, &ops, f));
 	for (f->vcpus = 0; f->vcpus < vcpus; f->vcpus++)
 		must(vdb_vcpu_create(f->vm, f->vcpus, &f->vcpu[f->vcpus]));
+}
+
+void kvm_fixture_make(struct kvm_fixture *f, const struct vdb_vm_config *config, uint32_t vcpus)
+{
+	make(f, config, vcpus, make_memory);
+}
+
+void kvm_fixture_make_shared(struct kvm_fixture *f, const struct vdb_vm_config *config, uint32_t vcpus)
+{
+	make(f, config, vcpus, share_memory);
 }
 
 void kvm_fixture_end(struct kvm_fixture *f)

@@ -54,6 +54,9 @@ void kvm_fixture_need(void);
  * failure fails the test. */
 void kvm_fixture_make(struct kvm_fixture *f, const struct vdb_vm_config *config, uint32_t vcpus);
 
+/* The same, with memory that another process may have. */
+void kvm_fixture_make_shared(struct kvm_fixture *f, const struct vdb_vm_config *config, uint32_t vcpus);
+
 /* Stops and destroys it all, and waits until it is gone. */
 void kvm_fixture_end(struct kvm_fixture *f);
 

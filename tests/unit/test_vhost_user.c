@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
-/* LABELS: tsan */
 /* A device whose queues another process serves: what it does when both sides are well. */
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
-/* LABELS: tsan */
 /* A back end that goes and comes back: with a table of what is in flight nobody notices, else the driver
  * does. */
 #include <errno.h>
