@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "layout.h"
+#include "net.h"
 #include "run.h"
 #include "tinyvmm.h"
 #include "vsock.h"
@@ -106,20 +107,21 @@ struct vdb_virtio_config devices_on_first(struct run *run, struct device *device
 	return at;
 }
 
-/* Its queues go to all loops. Pinned: those of disk n begin on loop n. */
-static void spread(struct run *run, struct vdb_virtio_config *at, uint32_t index)
+struct vdb_virtio_config devices_spread(struct run *run, struct device *device, uint32_t index, bool packed)
 {
+	struct vdb_virtio_config at = config_of(run, device, packed);
 	uint32_t first = loops_for(&run->options.loops, index);
 
-	at->loops = run->loops;
-	at->tenants = run->devices.tenants;
-	at->first_loop = first == VDB_PLACE_ANY ? 0 : first;
+	at.loops = run->loops;
+	at.tenants = run->devices.tenants;
+	at.first_loop = first == VDB_PLACE_ANY ? 0 : first;
+	return at;
 }
 
 static int create_disk(struct run *run, struct device *device, uint32_t index)
 {
 	const struct disk *disk = &run->options.disks[index];
-	struct vdb_virtio_config at = config_of(run, device, disk->packed);
+	struct vdb_virtio_config at = devices_spread(run, device, index, disk->packed);
 	struct vdb_blk_config config = {
 	        .size = sizeof(config),
 	        .queues = disk->queues,
@@ -131,7 +133,6 @@ static int create_disk(struct run *run, struct device *device, uint32_t index)
 
 	device->name = disk->id;
 	device->limit = at.limit = disk->limit;
-	spread(run, &at, index);
 	return vdb_blk_create(&config, &device->virtio);
 }
 
@@ -175,6 +176,7 @@ static const struct kind {
 } kinds[] = {
         {disks, create_disk},        {consoles, create_console},      {rngs, create_rng},
         {vsock_count, vsock_create}, {balloon_count, balloon_create}, {fs_count, fs_create},
+        {net_count, net_create},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -7,12 +7,14 @@
 
 #include "run_options.h"
 
-#define DEVICES_MAX (RUN_MAX_DISKS + FS_MAX + 4) /* disks, folders, console, rng, vsock, balloon */
+#define DEVICES_MAX \
+	(RUN_MAX_DISKS + NET_MAX + FS_MAX + 4) /* disks, nets, folders; console, rng, vsock, balloon */
 
 struct device {
 	const char *name; /* in messages and statistics */
 	struct vdb_virtio *virtio;
 	struct vdb_limit *limit;      /* NULL: none */
+	struct vdb_netdev *netdev;    /* of a network card */
 	struct vdb_virtio_pci *pci;   /* one of these two */
 	struct vdb_virtio_mmio *mmio; /* at base, gsi */
 	vdb_gpa_t base;
@@ -39,6 +41,9 @@ void devices_destroy(struct run *run);
 
 /* What the library is told of a device that runs on the first loop. */
 struct vdb_virtio_config devices_on_first(struct run *run, struct device *device);
+
+/* The same of one whose queues go to all loops. Pinned: those of device n of its kind begin on loop n. */
+struct vdb_virtio_config devices_spread(struct run *run, struct device *device, uint32_t index, bool packed);
 
 /* Of the disk number `disk`, as in the options. */
 struct device *devices_disk(struct run *run, uint32_t disk);

@@ -175,6 +175,52 @@ static void put_balloon(struct json_object *to, struct vdb_virtio *balloon)
 	json_object_object_add(to, "balloon", own);
 }
 
+static void put_tap(struct json_object *to, const struct vdb_tap_info *tap)
+{
+	struct json_object *own = json_object_new_object();
+
+	put_text(own, "name", tap->name);
+	put(own, "mtu", tap->mtu);
+	put(own, "up", !!(tap->flags & VDB_TAP_IS_UP));
+	put(own, "gone", !!(tap->flags & VDB_TAP_IS_GONE));
+	put(own, "missed", tap->missed);
+	put(own, "bursts", tap->bursts);
+	put(own, "reads", tap->reads);
+	put(own, "vain", tap->vain);
+	put(own, "copied", tap->copied);
+	put(own, "spilled", tap->spilled);
+	put(own, "stalls", tap->stalls);
+	put(own, "failed", tap->failed);
+	json_object_object_add(to, "tap", own);
+}
+
+/* Where it is a network card. */
+static void put_net(struct json_object *to, const struct device *device)
+{
+	struct vdb_net_stats stats = {.size = sizeof(stats)};
+	struct vdb_tap_info tap = {.size = sizeof(tap)};
+	struct json_object *own;
+
+	if (!device->netdev || vdb_net_stats(device->virtio, VDB_NET_ALL, &stats))
+		return;
+	own = json_object_new_object();
+	put(own, "pairs", stats.in_use);
+	put(own, "tx_packets", stats.tx_packets);
+	put(own, "tx_bytes", stats.tx_bytes);
+	put(own, "tx_bad", stats.tx_bad);
+	put(own, "tx_dropped", stats.tx_dropped);
+	put(own, "rx_packets", stats.rx_packets);
+	put(own, "rx_bytes", stats.rx_bytes);
+	put(own, "rx_dropped", stats.rx_dropped);
+	put(own, "rx_filtered", stats.rx_filtered);
+	put(own, "rx_oversized", stats.rx_oversized);
+	put(own, "rx_bad", stats.rx_bad);
+	put(own, "rx_stalls", stats.rx_stalls);
+	if (!vdb_netdev_tap_query(device->netdev, &tap))
+		put_tap(own, &tap);
+	json_object_object_add(to, "net", own);
+}
+
 static struct json_object *device(const struct device *device)
 {
 	struct vdb_virtio_info info = {.size = sizeof(info)};
@@ -196,6 +242,7 @@ static struct json_object *device(const struct device *device)
 	put_limit(to, device->limit);
 	put_vsock(to, device->virtio);
 	put_balloon(to, device->virtio);
+	put_net(to, device);
 	return to;
 }
 

@@ -79,7 +79,7 @@ static struct vdb_limit_config config_of(const struct rates *rates)
 /* ---- The file: a name and what is said of it, a line each ---- */
 
 struct table {
-	struct rates vm, vsock, disks[RUN_MAX_DISKS];
+	struct rates vm, vsock, disks[RUN_MAX_DISKS], nets[NET_MAX];
 };
 
 /* What the command line says. */
@@ -89,6 +89,8 @@ static void table_begin(struct table *table, const struct run_options *o)
 	table->vsock = o->vsock.rates;
 	for (uint32_t i = 0; i < o->disk_count; i++)
 		table->disks[i] = o->disks[i].rates;
+	for (uint32_t i = 0; i < o->net_count; i++)
+		table->nets[i] = o->nets[i].rates;
 }
 
 static struct rates *table_find(struct table *table, const struct run_options *o, const char *name)
@@ -98,6 +100,9 @@ static struct rates *table_find(struct table *table, const struct run_options *o
 	for (uint32_t i = 0; i < o->disk_count; i++)
 		if (!strcmp(name, o->disks[i].id))
 			return &table->disks[i];
+	for (uint32_t i = 0; i < o->net_count; i++)
+		if (!strcmp(name, o->nets[i].id))
+			return &table->nets[i];
 	if (o->vsock.given && !strcmp(name, "vsock"))
 		return &table->vsock;
 	return NULL;
@@ -166,6 +171,8 @@ int limits_create(struct run *run)
 		failed = make(o, &table.vsock, &o->vsock.limit);
 	for (uint32_t i = 0; i < o->disk_count && !failed; i++)
 		failed = make(o, &table.disks[i], &o->disks[i].limit);
+	for (uint32_t i = 0; i < o->net_count && !failed; i++)
+		failed = make(o, &table.nets[i], &o->nets[i].limit);
 	return failed;
 }
 
@@ -175,6 +182,8 @@ void limits_destroy(struct run *run)
 	vdb_limit_destroy(run->options.vsock.limit);
 	for (uint32_t i = 0; i < run->options.disk_count; i++)
 		vdb_limit_destroy(run->options.disks[i].limit);
+	for (uint32_t i = 0; i < run->options.net_count; i++)
+		vdb_limit_destroy(run->options.nets[i].limit);
 }
 
 static void set(struct vdb_limit *limit, const struct rates *rates)
@@ -195,6 +204,8 @@ void limits_reload(struct run *run)
 	set(run->limit, &table.vm);
 	for (uint32_t i = 0; i < o->disk_count; i++)
 		set(o->disks[i].limit, &table.disks[i]);
+	for (uint32_t i = 0; i < o->net_count; i++)
+		set(o->nets[i].limit, &table.nets[i]);
 	if (o->vsock.given)
 		set(o->vsock.limit, &table.vsock);
 	complain("--limits %s: taken up", o->limits);

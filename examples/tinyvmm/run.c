@@ -47,9 +47,18 @@ static int start_fs(struct run *run)
 	return fs_start(&run->options);
 }
 
+static int open_nets(struct run *run)
+{
+	for (uint32_t i = 0; i < run->options.net_count; i++)
+		if (net_open(&run->options.nets[i]))
+			return -1;
+	return 0;
+}
+
 static int prepare(struct run *run)
 {
-	if (devices_check(&run->options) || limits_create(run) || open_kvm(run) || open_disks(run))
+	if (devices_check(&run->options) || limits_create(run) || open_kvm(run) || open_disks(run) ||
+	    open_nets(run))
 		return -1;
 	return firmware_memory(run) || firmware_load(run) ? -1 : 0;
 }
@@ -242,6 +251,8 @@ static void tear_down(struct run *run)
 		complain("%s", vdb_errmsg());
 	for (uint32_t i = 0; i < run->options.disk_count; i++)
 		disk_close(&run->options.disks[i]);
+	for (uint32_t i = 0; i < run->options.net_count; i++)
+		net_close(&run->options.nets[i]);
 	limits_destroy(run);
 	vdb_kvm_close(run->kvm);
 	ending_destroy(&run->ending);

@@ -44,6 +44,17 @@ static const char help_text[] =
         "  --limits FILE        lines like `disk0 bps=10M,iops=500` or `vm iops=1000`; SIGUSR2 reads\n"
         "                       them again\n"
         "  --rng                a random number generator\n"
+        "  --net KEY[=VALUE],...  a network card, once for each:\n"
+        "           tap=NAME      connected to this tap, existing or to be created\n"
+        "           up            bring the tap up\n"
+        "           mac=MAC       its address (made at random)\n"
+        "           queues=N      queue pairs, 1..31 (1)\n"
+        "           mtu=N         68..65521, of the tap, too (as it is)\n"
+        "           id=NAME       in messages and statistics (net0, net1, ...)\n"
+        "           packed[=off]  offer packed rings too (see --packed)\n"
+        "           bps=BYTES     as of disks, both ways together\n"
+        "           iops=N        likewise\n"
+        "           burst=MS      likewise\n"
         "  --vsock cid=N,path=PATH  sockets between programs in the guest, whose address is N, and on the\n"
         "                       host: these connect to PATH and say `CONNECT port`, and what the guest\n"
         "                       connects to port P listens at PATH_P; connections=N (1024), and\n"
@@ -113,6 +124,7 @@ enum {
 	OPT_LIMIT,
 	OPT_LIMITS,
 	OPT_RNG,
+	OPT_NET,
 	OPT_VSOCK,
 	OPT_FS,
 	OPT_BALLOON,
@@ -147,6 +159,7 @@ static const struct option table[] = {
         {"limit", required_argument, NULL, OPT_LIMIT},
         {"limits", required_argument, NULL, OPT_LIMITS},
         {"rng", no_argument, NULL, OPT_RNG},
+        {"net", required_argument, NULL, OPT_NET},
         {"vsock", required_argument, NULL, OPT_VSOCK},
         {"fs", required_argument, NULL, OPT_FS},
         {"balloon", required_argument, NULL, OPT_BALLOON},
@@ -239,6 +252,22 @@ static int take_disk(struct run_options *o, const char *text)
 	return 0;
 }
 
+static int take_net(struct run_options *o, const char *text)
+{
+	uint32_t number = o->net_count;
+
+	if (number == NET_MAX)
+		return complain("--net %s: at most %u", text, NET_MAX);
+	if (net_parse(&o->nets[number], text, number))
+		return -1;
+	for (uint32_t i = 0; i < number; i++)
+		if (!strcmp(o->nets[i].id, o->nets[number].id))
+			return complain("--net %s: another one has the id %s; choose one by id=", text,
+			                o->nets[i].id);
+	o->net_count++;
+	return 0;
+}
+
 static int take_json(struct run_options *o, const char *text)
 {
 	o->json = text;
@@ -270,6 +299,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return take_disk(o, text);
 	case OPT_FS:
 		return take_fs(o, text);
+	case OPT_NET:
+		return take_net(o, text);
 	case OPT_VSOCK:
 		return vsock_parse(&o->vsock, text);
 	case OPT_BALLOON:

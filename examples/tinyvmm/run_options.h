@@ -10,6 +10,7 @@
 #include "disk.h"
 #include "fs.h"
 #include "loops.h"
+#include "net.h"
 #include "vsock.h"
 
 #define RUN_MAX_CPUS 254u
@@ -40,6 +41,8 @@ struct run_options {
 	struct fs fs[FS_MAX];
 	uint32_t fs_count;
 	struct balloon_option balloon;
+	struct net nets[NET_MAX];
+	uint32_t net_count;
 	const char *serial_log; /* what the serial port gets goes to this file; NULL: nowhere else */
 	bool console;           /* the terminal is hvc0, else ttyS0 */
 	bool no_acpi;
