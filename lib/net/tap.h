@@ -48,6 +48,7 @@ struct vdb__tap_queue {
 	struct vdb__await *writable;
 	struct vdb_timer *patience;
 	bool impatient;           /* it is armed */
+	uint32_t retries;         /* by time, not since a poll said so */
 	struct vdb__list stalled; /* packets that the tap had no room for */
 	uint32_t retrying;        /* of those, in flight again */
 

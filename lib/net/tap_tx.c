@@ -15,6 +15,8 @@
 #include "net/tap.h"
 
 #define PATIENCE_NS 1000000000u
+#define RETRY_NS 10000000u /* where a poll promises room that is not there */
+#define RETRIES 100u
 
 static void write_done(struct vdb_io *io, int64_t result);
 
@@ -58,25 +60,36 @@ static void submit(struct vdb__tap_queue *queue, struct vdb_req *packet)
 	vdb_io_submit(queue->loop, &packet->io);
 }
 
-static void wait_for_room(struct vdb__tap_queue *queue, struct vdb_req *packet)
+static void be_patient(struct vdb__tap_queue *queue)
 {
-	if (!queue->impatient)
-		vdb_timer_arm(queue->patience, PATIENCE_NS);
 	queue->impatient = true;
-	vdb__list_append(&queue->stalled, link_of(packet));
+	queue->retries = 0;
+	vdb_timer_arm(queue->patience, PATIENCE_NS);
 	vdb__await_start(queue->writable, POLLOUT);
 }
 
+static void wait_for_room(struct vdb__tap_queue *queue, struct vdb_req *packet, bool again)
+{
+	vdb__list_append(&queue->stalled, link_of(packet));
+	if (!queue->impatient)
+		be_patient(queue);
+	if (!again || queue->retrying)
+		return;
+	/* The poll was wrong: by time from now on. */
+	queue->retries++;
+	vdb_timer_arm(queue->patience, RETRY_NS);
+}
+
 /* Something got through, or nobody waits. */
-static void be_patient(struct vdb__tap_queue *queue)
+static void take_heart(struct vdb__tap_queue *queue)
 {
 	if (!queue->impatient)
 		return;
-	queue->impatient = !vdb__list_empty(&queue->stalled);
-	if (queue->impatient)
-		vdb_timer_arm(queue->patience, PATIENCE_NS);
-	else
+	queue->impatient = false;
+	if (vdb__list_empty(&queue->stalled))
 		vdb_timer_disarm(queue->patience);
+	else
+		be_patient(queue);
 }
 
 static void write_done(struct vdb_io *io, int64_t result)
@@ -89,14 +102,14 @@ static void write_done(struct vdb_io *io, int64_t result)
 	packet->scratch[RETRYING] = false;
 	if (result == -EAGAIN) {
 		vdb__count(&queue->stats.stalls, !retried);
-		wait_for_room(queue, packet);
+		wait_for_room(queue, packet, retried);
 		return;
 	}
 	if (result == -EBADFD)
 		vdb__tap_gone(queue->tap);
 	if (result < 0)
 		vdb__count(&queue->stats.failed, 1);
-	be_patient(queue);
+	take_heart(queue);
 	vdb_net_sent(queue->pair, packet, result < 0 ? (int32_t)result : 0);
 }
 
@@ -116,20 +129,17 @@ int vdb__tap_transmit(void *ctx, uint32_t index, struct vdb_req *packet)
 		submit(queue, packet);
 	} else {
 		vdb__count(&queue->stats.stalls, 1);
-		wait_for_room(queue, packet);
+		wait_for_room(queue, packet, false);
 	}
 	return VDB_REQ_PENDING;
 }
 
 /* ---- Those that wait ---- */
 
-/* Also with the -errno of a poll that failed: writing tells more. */
-static void writable(void *arg, int error)
+static void retry(struct vdb__tap_queue *queue)
 {
-	struct vdb__tap_queue *queue = arg;
 	struct vdb__list round, *link;
 
-	(void)error;
 	vdb__list_init(&round);
 	vdb__list_splice(&round, &queue->stalled);
 	while ((link = vdb__list_pop(&round))) {
@@ -141,9 +151,15 @@ static void writable(void *arg, int error)
 	}
 }
 
-static void give_up(void *arg)
+/* Also with the -errno of a poll that failed: writing tells more. */
+static void writable(void *arg, int error)
 {
-	struct vdb__tap_queue *queue = arg;
+	(void)error;
+	retry(arg);
+}
+
+static void give_up(struct vdb__tap_queue *queue)
+{
 	struct vdb__list round, *link;
 
 	queue->impatient = false;
@@ -155,6 +171,16 @@ static void give_up(void *arg)
 	}
 }
 
+static void time_is_over(void *arg)
+{
+	struct vdb__tap_queue *queue = arg;
+
+	if (!queue->retries || queue->retries > RETRIES)
+		give_up(queue);
+	else
+		retry(queue);
+}
+
 /* What is in the kernel's hands comes back by itself. */
 void vdb__tap_cancel(void *ctx, uint32_t index, struct vdb_req *packet)
 {
@@ -163,7 +189,8 @@ void vdb__tap_cancel(void *ctx, uint32_t index, struct vdb_req *packet)
 	if (vdb__list_empty(link_of(packet)))
 		return;
 	vdb__list_remove(link_of(packet));
-	be_patient(queue);
+	if (vdb__list_empty(&queue->stalled))
+		take_heart(queue);
 	vdb_net_sent(queue->pair, packet, -ECANCELED);
 }
 
@@ -176,7 +203,7 @@ int vdb__tap_tx_begin(struct vdb__tap_queue *queue)
 	vdb__list_init(&queue->stalled);
 	queue->retrying = 0;
 	queue->impatient = false;
-	err = vdb_timer_create(queue->loop, give_up, queue, &queue->patience);
+	err = vdb_timer_create(queue->loop, time_is_over, queue, &queue->patience);
 	return err ? err : vdb__await_create(queue->loop, queue->fd, writable, queue, &queue->writable);
 }
 

@@ -71,6 +71,19 @@ int netns_enter(void)
 	return 0;
 }
 
+int netns_here(void)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+void netns_go(int fd)
+{
+	ck_assert_msg(!setns(fd, CLONE_NEWNET), "setns: %s", strerror(errno));
+}
+
 int netns_queue(const char *name, short flags)
 {
 	struct ifreq request = {.ifr_flags = flags};
@@ -126,6 +139,31 @@ void netns_mtu(const char *name, uint32_t mtu)
 	struct ifreq request = {.ifr_mtu = (int)mtu};
 
 	interface(name, SIOCSIFMTU, &request);
+}
+
+void netns_address(const char *name, const char *address)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	memcpy(request.ifr_name, name, strlen(name));
+	ck_assert_int_eq(inet_pton(AF_INET, address, &in.sin_addr), 1);
+	memcpy(&request.ifr_addr, &in, sizeof(in));
+	ck_assert_msg(!ioctl(fd, SIOCSIFADDR, &request), "%s: %s", name, strerror(errno));
+	in.sin_addr.s_addr = htonl(0xffffff00u);
+	memcpy(&request.ifr_netmask, &in, sizeof(in));
+	ck_assert_msg(!ioctl(fd, SIOCSIFNETMASK, &request), "%s: %s", name, strerror(errno));
+	close(fd);
+}
+
+void netns_mac(const char *name, uint8_t mac[6])
+{
+	struct ifreq request = {0};
+
+	interface(name, SIOCGIFHWADDR, &request);
+	memcpy(mac, request.ifr_hwaddr.sa_data, 6);
 }
 
 uint32_t netns_index(const char *name)

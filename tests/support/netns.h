@@ -14,6 +14,10 @@
  */
 int netns_enter(void);
 
+/* The present one, as an fd; and to go (back) to one that was left by another netns_enter(). */
+int netns_here(void);
+void netns_go(int fd);
+
 /* A tap that stays until it is deleted; owner -1 = anybody with CAP_NET_ADMIN. */
 void netns_tap(const char *name, bool multi_queue, int owner);
 void netns_delete(const char *name);
@@ -22,6 +26,9 @@ void netns_delete(const char *name);
 int netns_queue(const char *name, short flags);
 
 void netns_up(const char *name, bool up);
+/* Its address, such as 192.0.2.1, with 24 bits of network; and its Ethernet address. */
+void netns_address(const char *name, const char *address);
+void netns_mac(const char *name, uint8_t mac[6]);
 void netns_mtu(const char *name, uint32_t mtu);
 /* 0: there is none. */
 uint32_t netns_index(const char *name);

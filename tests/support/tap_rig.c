@@ -87,6 +87,16 @@ uint32_t tap_rig_len(uint32_t seq, uint32_t max)
 
 /* ---- Their way ---- */
 
+void tap_rig_rest(struct tap_rig *t)
+{
+	for (int i = 0, idle = 0; !idle; i++) {
+		ck_assert_int_lt(i, 100000);
+		rig_turns(&t->pairs.rig, 1);
+		idle = vdb_loop_prepare(t->pairs.rig.loop);
+		ck_assert_int_ge(idle, 0);
+	}
+}
+
 bool tap_rig_send(struct tap_rig *t, uint32_t seq, uint32_t len)
 {
 	ssize_t sent;

@@ -35,6 +35,9 @@ void tap_rig_check(const uint8_t *frame, uint32_t seq, uint32_t len);
 /* A length from TAP_RIG_MIN to `max`, by the number. */
 uint32_t tap_rig_len(uint32_t seq, uint32_t max);
 
+/* Nothing is due: the loop would sleep. */
+void tap_rig_rest(struct tap_rig *t);
+
 /* Sends it to the guest; false: the other end takes no more. */
 bool tap_rig_send(struct tap_rig *t, uint32_t seq, uint32_t len);
 /* The guest has it next. */

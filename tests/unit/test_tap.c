@@ -49,19 +49,6 @@ static struct vdb_loop_stats loop_stats(void)
 	return stats;
 }
 
-/* Nothing is due: the loop would sleep. */
-static void come_to_rest(void)
-{
-	int idle = 0;
-
-	for (int i = 0; !idle; i++) {
-		ck_assert_int_lt(i, 100000);
-		rig_turns(&t.pairs.rig, 1);
-		idle = vdb_loop_prepare(t.pairs.rig.loop);
-		ck_assert_int_ge(idle, 0);
-	}
-}
-
 START_TEST(packets_reach_the_guest_whole_and_in_order)
 {
 	uint32_t sent = 0;
@@ -201,7 +188,7 @@ START_TEST(nothing_happens_when_nothing_comes)
 	ck_assert(tap_rig_send(&t, 7, 100));
 	tap_rig_expect(&t, 7, 100);
 	before = tap_rig_info(&t);
-	come_to_rest();
+	tap_rig_rest(&t);
 	events = loop_stats().events;
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(vdb_loop_step(t.pairs.rig.loop), 0);
@@ -225,10 +212,10 @@ START_TEST(a_guest_without_buffers_is_flooded_in_vain)
 		if (i % 100 == 0)
 			rig_turns(&t.pairs.rig, 2);
 	}
-	come_to_rest();
+	tap_rig_rest(&t);
 	reads = tap_rig_info(&t).reads;
 	ck_assert_uint_gt(tap_rig_info(&t).missed, 0);
-	come_to_rest(); /* asking wakes it */
+	tap_rig_rest(&t); /* asking wakes it */
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(vdb_loop_step(t.pairs.rig.loop), 0);
 	ck_assert_uint_eq(tap_rig_info(&t).reads, reads);
@@ -288,7 +275,7 @@ START_TEST(what_never_fits_is_dropped_and_counted)
 		ck_assert(tap_rig_send(&t, i, i % 3 ? FRAME : TAP_RIG_MIN));
 	for (uint32_t i = 0; i < 30; i += 3)
 		tap_rig_expect(&t, i, TAP_RIG_MIN);
-	come_to_rest();
+	tap_rig_rest(&t);
 	ck_assert_uint_eq(pair_rig_stats(&t.pairs, 0).rx_oversized, 20);
 	tap_rig_close(&t);
 }
