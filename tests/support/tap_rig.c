@@ -52,10 +52,11 @@ struct vdb_tap_info tap_rig_info(const struct tap_rig *t)
 
 void tap_rig_fill(uint8_t *frame, uint32_t seq, uint32_t len)
 {
+	static const uint8_t from[6] = {2, 't', 'a', 'p'};
 	const uint16_t type = htons(TAP_RIG_TYPE);
 
 	memset(frame, 0xff, 6);
-	memcpy(frame + 6, "\x02tapri", 6);
+	memcpy(frame + 6, from, sizeof(from));
 	memcpy(frame + 12, &type, sizeof(type));
 	memcpy(frame + 14, &seq, sizeof(seq));
 	memcpy(frame + 18, &len, sizeof(len));

@@ -34,9 +34,11 @@ static void fill(uint8_t *frame, uint32_t flow, uint32_t seq)
 	struct udphdr udp = {
 	        .source = htons((uint16_t)(1000 + flow)), .dest = htons(9), .len = htons(LEN - 34)};
 
+	static const uint8_t from[8] = {2, 'm', 'q', 0, 0, 0, 8, 0}; /* and IPv4 */
+
 	memset(frame, 0, LEN);
 	memset(frame, 0xff, 6);
-	memcpy(frame + 6, "\x02multi\x08", 7);
+	memcpy(frame + 6, from, sizeof(from));
 	memcpy(frame + 14, &ip, sizeof(ip));
 	memcpy(frame + 34, &udp, sizeof(udp));
 	memcpy(frame + 42, &flow, sizeof(flow));
