@@ -237,7 +237,7 @@ END_TEST
 
 /* ---- Memory ---- */
 
-/* What the device writes is marked, header and all; what it reads is not. */
+/* The header's place, too, and the count in it, in pieces of any size. */
 START_TEST(rooms_lie_anywhere)
 {
 	const struct virtq_buf bufs[] = {{NET_FREE, 5, true},
@@ -250,6 +250,38 @@ START_TEST(rooms_lie_anywhere)
 	net_give_chain(&r, 0, bufs, 4, NET_FREE);
 	net_host_sends(&r, 0, packet, 700);
 	net_expect(&r, 0, packet, 700, 1);
+	finish();
+}
+END_TEST
+
+static bool is_dirty(vdb_gpa_t gpa)
+{
+	uint64_t bits = 0;
+
+	return vdb_mem_dirty_harvest(r.v.ram.mem, gpa, VDB_PAGE_SIZE, &bits) == 1;
+}
+
+/* What the device writes is marked; what it reads, and what it had and did not need, is not. */
+START_TEST(what_is_written_is_marked)
+{
+	const struct virtq_buf bufs[] = {{NET_FREE + 0x8000, 20, false}, {NET_FREE + 0x9000, 1000, false}};
+
+	open_with(layouts[_i] | MRG);
+	r.how = NET_TAKE;
+	net_packet(packet, 1020, 1);
+	ck_assert_int_eq(vdb_mem_dirty_start(r.v.ram.mem), 0);
+	memcpy(mock_at(&r.v.ram, bufs[0].gpa), packet, 20);
+	memcpy(mock_at(&r.v.ram, bufs[1].gpa), packet + 20, 1000);
+	net_send_chain(&r, 0, bufs, 2);
+	net_host_expect(&r, 0, packet, 1020);
+	ck_assert(!is_dirty(bufs[0].gpa) && !is_dirty(bufs[1].gpa));
+	net_give_many(&r, 0, 3, VDB_PAGE_SIZE);
+	net_packet(packet, 5000, 1);
+	net_host_sends(&r, 0, packet, 5000);
+	net_expect(&r, 0, packet, 5000, 2);
+	ck_assert(is_dirty(NET_FREE) && is_dirty(NET_FREE + VDB_PAGE_SIZE));
+	ck_assert(!is_dirty(NET_FREE + 2 * VDB_PAGE_SIZE));
+	vdb_mem_dirty_stop(r.v.ram.mem);
 	finish();
 }
 END_TEST
@@ -268,5 +300,6 @@ int main(void)
 	tcase_add_loop_test(tc, buffers_are_used_in_order, 0, LAYOUTS);
 	tcase_add_loop_test(tc, a_packet_of_64_kib, 0, LAYOUTS);
 	tcase_add_loop_test(tc, rooms_lie_anywhere, 0, 2 * LAYOUTS);
+	tcase_add_loop_test(tc, what_is_written_is_marked, 0, LAYOUTS);
 	return test_run("net_packets", tc);
 }
