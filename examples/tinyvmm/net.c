@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <vdb/error.h>
 #include <vdb/net.h>
+#include <vdb/netsock.h>
 #include <vdb/tap.h>
 
 #include "devices.h"
 #include "keys.h"
+#include "passt.h"
 #include "run.h"
 #include "tinyvmm.h"
 #include "values.h"
@@ -61,6 +64,13 @@ static int take_tap(struct net *net, const char *value)
 	return value ? text("--net tap", value, net->tap, sizeof(net->tap)) : 0;
 }
 
+static int take_user(struct net *net, const char *value)
+{
+	if (value)
+		return complain("--net user=%.40s: takes no value", value);
+	return connect(net, NET_USER, "user");
+}
+
 static int take_up(struct net *net, const char *value)
 {
 	return on_off("--net up", value, &net->up);
@@ -105,9 +115,9 @@ static int take_packed(struct net *net, const char *value)
 }
 
 static const struct key keys[] = {
-        {"tap", true, take_tap},       {"up", true, take_up},          {"id", false, take_id},
-        {"mac", false, take_mac},      {"queues", false, take_queues}, {"mtu", false, take_mtu},
-        {"packed", true, take_packed},
+        {"tap", true, take_tap},  {"user", true, take_user},     {"up", true, take_up},
+        {"id", false, take_id},   {"mac", false, take_mac},      {"queues", false, take_queues},
+        {"mtu", false, take_mtu}, {"packed", true, take_packed},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -135,7 +145,11 @@ int net_parse(struct net *net, const char *from, uint32_t number)
 	if (keys_parse("--net", from, take, net))
 		return -1;
 	if (net->kind == NET_NONE)
-		return complain("--net %s: say what it is connected to: tap=NAME", from);
+		return complain("--net %s: say what it is connected to: tap=NAME, or user", from);
+	if (net->kind == NET_USER && net->queues > 1)
+		return complain("--net user: has one queue pair; queues is for a tap");
+	if (net->kind == NET_USER && net->up)
+		return complain("--net user: is always up; up is for a tap");
 	return rates_check(&net->rates, "--net");
 }
 
@@ -159,10 +173,36 @@ static int open_tap(struct net *net)
 	return vdb_netdev_tap(&config, &net->netdev);
 }
 
+/* On a loop's thread. */
+static void passt_ended(void *arg, int error)
+{
+	const struct net *net = arg;
+
+	complain("%s: passt has ended%s%s; the guest's link is down", net->id, error ? ": " : "",
+	         error ? strerror(error) : "");
+}
+
+static int open_user(struct net *net)
+{
+	struct vdb_net_socket_config config = {
+	        .size = sizeof(config), .mtu = net->mtu, .closed = passt_ended, .arg = net};
+	int err;
+
+	config.fd = passt_start(net->id, net->mtu);
+	if (config.fd < 0)
+		return -1;
+	err = vdb_netdev_stream(&config, &net->netdev);
+	close(config.fd);
+	return err ? complain("%s: %s", net->id, vdb_errmsg()) : 0;
+}
+
 int net_open(struct net *net)
 {
-	int err = open_tap(net);
+	int err;
 
+	if (net->kind == NET_USER)
+		return open_user(net);
+	err = open_tap(net);
 	if (err == -EPERM || err == -ENOENT)
 		return complain("%s: %s; --net user needs no privileges", net->id, vdb_errmsg());
 	return err ? complain("%s: %s", net->id, vdb_errmsg()) : 0;

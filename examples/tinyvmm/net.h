@@ -19,6 +19,7 @@ struct vdb_netdev;
 enum net_kind {
 	NET_NONE,
 	NET_TAP,
+	NET_USER, /* passt */
 };
 
 struct net {
@@ -28,7 +29,7 @@ struct net {
 	char id[32];  /* for messages and statistics */
 	uint8_t mac[6];
 	uint32_t queues;
-	uint32_t mtu; /* 0: the tap's */
+	uint32_t mtu; /* 0: the tap's, or what passt says */
 	bool packed;
 	bool packed_given;
 	struct rates rates;

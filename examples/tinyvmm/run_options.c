@@ -46,6 +46,7 @@ static const char help_text[] =
         "  --rng                a random number generator\n"
         "  --net KEY[=VALUE],...  a network card, once for each:\n"
         "           tap=NAME      connected to this tap, existing or to be created\n"
+        "           user          connected to the host's own network, as its user is, by passt\n"
         "           up            bring the tap up\n"
         "           mac=MAC       its address (made at random)\n"
         "           queues=N      queue pairs, 1..31 (1)\n"
