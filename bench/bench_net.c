@@ -255,7 +255,8 @@ static void run_named(const struct bench_options *o, const char *name)
 	uint64_t calls = 0;
 	struct named n = {0};
 
-	(void)understand(name, &n);
+	if (!understand(name, &n))
+		return;
 	n.job.calls = &calls;
 	run(o, &n.job, text);
 	report(o, name, &n, text, calls);
