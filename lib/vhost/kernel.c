@@ -92,13 +92,14 @@ static int features(struct vdb__peer *peer, uint64_t accepted)
 
 static int memory(struct vdb__peer *peer, const struct vdb__peer_memory *memory)
 {
+	/* struct vhost_memory, whose regions have no bound. */
 	struct {
-		struct vhost_memory head;
+		uint32_t count, padding;
 		struct vhost_memory_region region[VDB__VHOST_REGIONS];
 	} table;
 
 	memset(&table, 0, sizeof(table));
-	table.head.nregions = memory->count;
+	table.count = memory->count;
 	for (uint32_t i = 0; i < memory->count; i++) {
 		table.region[i].guest_phys_addr = memory->region[i].gpa;
 		table.region[i].memory_size = memory->region[i].len;
