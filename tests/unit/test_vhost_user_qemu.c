@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
 /* A stranger's back end: the disk that qemu-storage-daemon exports by vhost-user. */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,23 +62,27 @@ static struct vdb_virtio *maker(const struct vdb_virtio_config *at, void *arg)
 	                                             .queues = 2,
 	                                             .config_len = 60,
 	                                             .timeout_ms = 60000};
-	struct vdb_virtio *device;
+	struct vdb_virtio *device = NULL;
+	int rc = -1;
 
 	(void)arg;
-	ck_assert_msg(!vdb_vhost_user_create(&config, &device), "%s", vdb_errmsg());
+	/* Its socket is there before it listens. */
+	for (int i = 0; i < 60000; i++) {
+		rc = vdb_vhost_user_create(&config, &device);
+		if (rc != -ECONNREFUSED && rc != -ENOENT)
+			break;
+		usleep(1000);
+	}
+	ck_assert_msg(!rc, "%s", vdb_errmsg());
 	return device;
 }
 
 static void setup(void)
 {
-	struct stat st;
-
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	(void)snprintf(image, sizeof(image), "%s/image", dir);
 	make_image();
 	start_daemon();
-	for (int i = 0; i < 60000 && stat(path, &st); i++)
-		usleep(1000);
 	virtio_rig_open_foreign(&rig, maker, NULL);
 }
 
