@@ -322,12 +322,12 @@ static void make_listener(const char *path, int *fd)
 
 START_TEST(a_socket_that_listens_already)
 {
-	static const char path[] = "/tmp/vdb-vsock-listener";
 	struct vdb_vsock_config config = {0};
 	uint32_t port = 0;
+	char path[64];
 	int fd;
 
-	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "/tmp/vdb-vsock-listener-%d", (int)getpid());
 	make_listener(path, &config.listen_fd);
 	vsock_rig_make(&v, &config, NULL);
 	vsock_rig_up(&v, 0, VSOCK_BUFFERS);
