@@ -221,7 +221,7 @@ END_TEST
 
 START_TEST(an_unknown_flag_is_refused)
 {
-	start(0, VDB_IO_READV, 2, 1);
+	start(0, VDB_IO_READV, 1u << 31, 1);
 	finish();
 	ck_assert_int_eq(jobs[0].result, -EINVAL);
 }
