@@ -210,7 +210,7 @@ static void run(const struct bench_options *o, const struct net_job *job, char *
 	struct net_sender *sender = NULL;
 
 	make_network(job);
-	if (job->op && strstr(job->op, "receive"))
+	if (strstr(job->op, "receive"))
 		sender = net_sender_start(job);
 	job->run(o, job, text);
 	if (sender)
