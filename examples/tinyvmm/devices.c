@@ -176,7 +176,7 @@ static const struct kind {
 } kinds[] = {
         {disks, create_disk},        {consoles, create_console},      {rngs, create_rng},
         {vsock_count, vsock_create}, {balloon_count, balloon_create}, {fs_count, fs_create},
-        {net_count, net_create},
+        {net_count, net_create},     {pmem_count, pmem_create},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -7,8 +7,9 @@
 
 #include "run_options.h"
 
-#define DEVICES_MAX \
-	(RUN_MAX_DISKS + NET_MAX + FS_MAX + 4) /* disks, nets, folders; console, rng, vsock, balloon */
+#define DEVICES_MAX                                    \
+	(RUN_MAX_DISKS + NET_MAX + FS_MAX + PMEM_MAX + \
+	 4) /* disks, nets, folders, pmem; console, rng, vsock, balloon */
 
 struct device {
 	const char *name; /* in messages and statistics */

@@ -11,6 +11,7 @@
  *   fec00000 ..  100000000  interrupt controllers
  *  100000000 ..             memory beyond 3 GiB
  * 8000000000 .. 8100000000  PCI: 64-bit window
+ * 8200000000 .. a200000000  files as memory, 32 GiB for each
  *
  * GSI 4 is the serial port's, 9 the power button's, 16..19 are PCI's INTx.
  */
@@ -35,6 +36,8 @@
 #define LAYOUT_PCI_ECAM 0xe0000000u
 #define LAYOUT_PCI_MEM64 0x8000000000ull
 #define LAYOUT_PCI_MEM64_BYTES 0x100000000ull
+#define LAYOUT_PMEM 0x8200000000ull
+#define LAYOUT_PMEM_STRIDE 0x800000000ull
 #define LAYOUT_PCI_INTX 16u
 
 #define LAYOUT_SERIAL_PORT 0x3f8u

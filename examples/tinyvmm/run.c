@@ -55,10 +55,18 @@ static int open_nets(struct run *run)
 	return 0;
 }
 
+static int open_pmems(struct run *run)
+{
+	for (uint32_t i = 0; i < run->options.pmem_count; i++)
+		if (pmem_open(&run->options.pmems[i]))
+			return -1;
+	return 0;
+}
+
 static int prepare(struct run *run)
 {
 	if (devices_check(&run->options) || limits_create(run) || open_kvm(run) || open_disks(run) ||
-	    open_nets(run))
+	    open_nets(run) || open_pmems(run))
 		return -1;
 	return firmware_memory(run) || firmware_load(run) ? -1 : 0;
 }
@@ -253,6 +261,8 @@ static void tear_down(struct run *run)
 		disk_close(&run->options.disks[i]);
 	for (uint32_t i = 0; i < run->options.net_count; i++)
 		net_close(&run->options.nets[i]);
+	for (uint32_t i = 0; i < run->options.pmem_count; i++)
+		pmem_close(&run->options.pmems[i]);
 	limits_destroy(run);
 	vdb_kvm_close(run->kvm);
 	ending_destroy(&run->ending);

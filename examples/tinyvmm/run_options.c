@@ -65,6 +65,10 @@ static const char help_text[] =
         "the\n"
         "                       virtiofsd that listens there; or dir=FOLDER: starts one (as root).\n"
         "                       At most 4. Implies --memfd\n"
+        "  --pmem KEY[=VALUE],...  a file as memory, /dev/pmem0, once for each:\n"
+        "           path=FILE     of a multiple of 2 MiB\n"
+        "           readonly      the guest cannot write; several VMs may share it\n"
+        "           private       what it writes is its own, and gone at the end; likewise\n"
         "  --balloon KEY[=VALUE],...  a balloon: the guest gives memory back\n"
         "           target=BYTES  so much of it, in all; K, M, G may follow (0)\n"
         "           file=FILE     instead: as this file says; SIGUSR2 reads it again\n"
@@ -129,6 +133,7 @@ enum {
 	OPT_VSOCK,
 	OPT_FS,
 	OPT_BALLOON,
+	OPT_PMEM,
 	OPT_SERIAL,
 	OPT_CONSOLE,
 	OPT_SERIAL_LOG,
@@ -163,6 +168,7 @@ static const struct option table[] = {
         {"net", required_argument, NULL, OPT_NET},
         {"vsock", required_argument, NULL, OPT_VSOCK},
         {"fs", required_argument, NULL, OPT_FS},
+        {"pmem", required_argument, NULL, OPT_PMEM},
         {"balloon", required_argument, NULL, OPT_BALLOON},
         {"serial", no_argument, NULL, OPT_SERIAL},
         {"console", no_argument, NULL, OPT_CONSOLE},
@@ -269,6 +275,14 @@ static int take_net(struct run_options *o, const char *text)
 	return 0;
 }
 
+static int take_pmem(struct run_options *o, const char *text)
+{
+	if (o->pmem_count == PMEM_MAX)
+		return complain("--pmem %s: at most %u", text, PMEM_MAX);
+	o->pmem_count++;
+	return pmem_parse(&o->pmems[o->pmem_count - 1], text, o->pmem_count - 1);
+}
+
 static int take_json(struct run_options *o, const char *text)
 {
 	o->json = text;
@@ -304,6 +318,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return take_net(o, text);
 	case OPT_VSOCK:
 		return vsock_parse(&o->vsock, text);
+	case OPT_PMEM:
+		return take_pmem(o, text);
 	case OPT_BALLOON:
 		return balloon_parse(&o->balloon, text);
 	case OPT_LIMIT:

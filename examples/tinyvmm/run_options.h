@@ -11,6 +11,7 @@
 #include "fs.h"
 #include "loops.h"
 #include "net.h"
+#include "pmem.h"
 #include "vsock.h"
 
 #define RUN_MAX_CPUS 254u
@@ -43,6 +44,8 @@ struct run_options {
 	struct balloon_option balloon;
 	struct net nets[NET_MAX];
 	uint32_t net_count;
+	struct pmem pmems[PMEM_MAX];
+	uint32_t pmem_count;
 	const char *serial_log; /* what the serial port gets goes to this file; NULL: nowhere else */
 	bool console;           /* the terminal is hvc0, else ttyS0 */
 	bool no_acpi;

@@ -36,6 +36,7 @@
 #include <vdb/netsock.h>
 #include <vdb/pci.h>
 #include <vdb/platform.h>
+#include <vdb/pmem.h>
 #include <vdb/ring.h>
 #include <vdb/rng.h>
 #include <vdb/serial.h>

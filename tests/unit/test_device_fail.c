@@ -4,6 +4,7 @@
 /* The ready devices on a host that runs out: each call of the system's that making one takes fails once. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <vdb/vdb.h>
@@ -21,9 +22,25 @@ static struct vdb_virtio_config at;
 static int out[2], in[2], pair[2];
 static uint64_t disk[512 / 8];
 
+#define PMEM_GPA VDB_PMEM_ALIGN
+
+/* A file as memory. */
+static void add_pmem(void)
+{
+	struct vdb_region_config region = {
+	        .size = sizeof(region), .gpa = PMEM_GPA, .len = VDB_PMEM_ALIGN, .backing = VDB_MEM_FD};
+	int fd = memfd_create("pmem", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(fd, VDB_PMEM_ALIGN), 0);
+	region.fd = fd;
+	ck_assert_int_eq(vdb_mem_add(ram.mem, &region), 0);
+	close(fd);
+}
+
 static void setup(void)
 {
 	mock_ram_open(&ram, 0, 1 << 16);
+	add_pmem();
 	loop = test_loop_new();
 	at = (struct vdb_virtio_config){.size = sizeof(at), .mem = ram.mem, .loop = loop};
 	ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
@@ -144,6 +161,16 @@ static int make_net(void *arg)
 	return come_and_go(err, device);
 }
 
+static int make_pmem(void *arg)
+{
+	const struct vdb_pmem_config config = {.size = sizeof(config), .at = &at, .gpa = PMEM_GPA};
+	struct vdb_virtio *device = NULL;
+	int err = vdb_pmem_create(&config, &device);
+
+	(void)arg;
+	return come_and_go(err, device);
+}
+
 START_TEST(devices)
 {
 	ck_assert_uint_ge(fail_sweep(make_net, NULL), 10);
@@ -151,6 +178,7 @@ START_TEST(devices)
 	ck_assert_uint_ge(fail_sweep(make_console, NULL), 3);
 	ck_assert_uint_ge(fail_sweep(make_rng, NULL), 3);
 	ck_assert_uint_ge(fail_sweep(make_balloon, NULL), 3);
+	ck_assert_uint_ge(fail_sweep(make_pmem, NULL), 4);
 }
 END_TEST
 
