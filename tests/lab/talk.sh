@@ -174,7 +174,13 @@ turns()
 	sed -n 's/.*"turns": *\([0-9]*\).*/\1/p' stats.json
 }
 
-# memory: of tinyvmm, in KiB.
+# data: memory that tinyvmm has asked for, in KiB: the guest's is all of it from the start, so what grows is its own.
+data()
+{
+	sed -n 's/^VmData:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$vmm/status"
+}
+
+# memory: what tinyvmm has of the host, in KiB, with all that the guest has ever touched.
 memory()
 {
 	sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$vmm/status"
