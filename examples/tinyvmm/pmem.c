@@ -61,7 +61,7 @@ int pmem_parse(struct pmem *pmem, const char *text, uint32_t number)
 
 /* ---- The file ---- */
 
-/* Exclusive if the guest may write to it; goes with the last duplicate of the fd, which is the region's. */
+/* Exclusive if the guest may write to it. */
 static int lock(const struct pmem *pmem)
 {
 	struct flock whole = {.l_type = pmem->readonly || pmem->private ? F_RDLCK : F_WRLCK};
@@ -96,10 +96,15 @@ int pmem_open(struct pmem *pmem)
 	return measure(pmem) || lock(pmem) ? -1 : 0;
 }
 
+/* An io_uring that knew the file may let go of it a while after this process has ended: the lock goes now. */
 void pmem_close(struct pmem *pmem)
 {
-	if (pmem->fd >= 0)
+	struct flock whole = {.l_type = F_UNLCK};
+
+	if (pmem->fd >= 0) {
+		(void)fcntl(pmem->fd, F_OFD_SETLK, &whole);
 		close(pmem->fd);
+	}
 	pmem->fd = -1;
 }
 
