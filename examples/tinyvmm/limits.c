@@ -108,6 +108,15 @@ static struct rates *table_find(struct table *table, const struct run_options *o
 	return NULL;
 }
 
+/* Its packets go by. */
+static bool is_vhost(const struct run_options *o, const char *name)
+{
+	for (uint32_t i = 0; i < o->net_count; i++)
+		if (!strcmp(name, o->nets[i].id))
+			return o->nets[i].vhost;
+	return o->vsock.vhost && !strcmp(name, "vsock");
+}
+
 static int take_line(struct table *table, const struct run_options *o, char *line, unsigned number)
 {
 	static const char blank[] = " \t\r\n";
@@ -120,6 +129,8 @@ static int take_line(struct table *table, const struct run_options *o, char *lin
 	rates = table_find(table, o, name);
 	if (!rates)
 		return complain("%s: there is no such device; `vm` is all of them together", where);
+	if (is_vhost(o, name))
+		return complain("%s: is served by the kernel (vhost), and cannot be limited here", where);
 	if (!text || strtok_r(NULL, blank, &rest))
 		return complain("%s: must be followed by bps=N,iops=N,burst=MS, without blanks", where);
 	return rates_parse(rates, where, text);

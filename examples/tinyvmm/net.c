@@ -9,6 +9,7 @@
 #include <vdb/net.h>
 #include <vdb/netsock.h>
 #include <vdb/tap.h>
+#include <vdb/vhost_net.h>
 
 #include "devices.h"
 #include "keys.h"
@@ -108,6 +109,11 @@ static int take_mtu(struct net *net, const char *value)
 	return value_number32("--net mtu", value, 68, 65521, &net->mtu);
 }
 
+static int take_vhost(struct net *net, const char *value)
+{
+	return on_off("--net vhost", value, &net->vhost);
+}
+
 static int take_packed(struct net *net, const char *value)
 {
 	net->packed_given = true;
@@ -117,7 +123,7 @@ static int take_packed(struct net *net, const char *value)
 static const struct key keys[] = {
         {"tap", true, take_tap},  {"user", true, take_user},     {"up", true, take_up},
         {"id", false, take_id},   {"mac", false, take_mac},      {"queues", false, take_queues},
-        {"mtu", false, take_mtu}, {"packed", true, take_packed},
+        {"mtu", false, take_mtu}, {"packed", true, take_packed}, {"vhost", true, take_vhost},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -138,6 +144,18 @@ static int take(void *to, const char *name, const char *value)
 	return complain("--net: no key `%s`; see `tinyvmm run --help`", name);
 }
 
+static int check_vhost(const struct net *net)
+{
+	if (net->kind != NET_TAP)
+		return complain("--net vhost: is for a tap");
+	if (net->packed_given && net->packed)
+		return complain("--net vhost: the kernel knows no packed rings; leave out packed");
+	if (net->rates.given)
+		return complain("--net vhost: what the kernel serves cannot be limited here; leave out bps "
+		                "and iops");
+	return 0;
+}
+
 int net_parse(struct net *net, const char *from, uint32_t number)
 {
 	*net = (struct net){.queues = 1};
@@ -150,6 +168,8 @@ int net_parse(struct net *net, const char *from, uint32_t number)
 		return complain("--net user: has one queue pair; queues is for a tap");
 	if (net->kind == NET_USER && net->up)
 		return complain("--net user: is always up; up is for a tap");
+	if (net->vhost && check_vhost(net))
+		return -1;
 	return rates_check(&net->rates, "--net");
 }
 
@@ -226,6 +246,8 @@ int net_create(struct run *run, struct device *device, uint32_t index)
 	memcpy(config.mac, net->mac, sizeof(config.mac));
 	device->name = net->id;
 	device->netdev = net->netdev;
+	if (net->vhost)
+		return vdb_vhost_net_create(&at, &config, &device->virtio);
 	device->limit = at.limit = net->limit;
 	return vdb_net_create(&at, &config, &device->virtio);
 }

@@ -30,6 +30,7 @@ struct net {
 	uint8_t mac[6];
 	uint32_t queues;
 	uint32_t mtu; /* 0: the tap's, or what passt says */
+	bool vhost;   /* the kernel moves its packets */
 	bool packed;
 	bool packed_given;
 	struct rates rates;

@@ -53,6 +53,7 @@ static const char help_text[] =
         "           mtu=N         68..65521, of the tap, too (as it is)\n"
         "           id=NAME       in messages and statistics (net0, net1, ...)\n"
         "           packed[=off]  offer packed rings too (see --packed)\n"
+        "           vhost[=off]   of a tap: the kernel moves the packets, by /dev/vhost-net\n"
         "           bps=BYTES     as of disks, both ways together\n"
         "           iops=N        likewise\n"
         "           burst=MS      likewise\n"

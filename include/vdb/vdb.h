@@ -44,6 +44,7 @@
 #include <vdb/tap.h>
 #include <vdb/types.h>
 #include <vdb/vcpu.h>
+#include <vdb/vhost_net.h>
 #include <vdb/vhost_user.h>
 #include <vdb/vhost_vsock.h>
 #include <vdb/virtio.h>

@@ -27,7 +27,7 @@ void vdb__tap_gone(struct vdb__tap *tap)
 
 /* Somewhere else, or deleted, it is not known; and then nobody would ever say that it is up. Whoever looks
  * also tells: what he has read wakes nobody any more. */
-static struct vdb__tap_link look(struct vdb__tap *tap)
+struct vdb__tap_link vdb__tap_look(struct vdb__tap *tap)
 {
 	struct vdb__tap_link link = {0};
 
@@ -44,7 +44,7 @@ static void link_changed(void *arg, int error)
 
 	if (error)
 		return;
-	(void)look(queue->tap);
+	(void)vdb__tap_look(queue->tap);
 	vdb__await_start(queue->changed, POLLIN);
 }
 
@@ -98,7 +98,7 @@ static int begin_watching(struct vdb__tap_queue *queue)
 	if (err)
 		return err;
 	vdb__await_start(queue->changed, POLLIN);
-	(void)look(tap); /* before, nobody did */
+	(void)vdb__tap_look(tap); /* before, nobody did */
 	return 0;
 }
 
@@ -242,12 +242,17 @@ VDB_EXPORT int vdb_netdev_tap(const struct vdb_tap_config *config, struct vdb_ne
 		tap_destroy(tap);
 		return err;
 	}
-	(void)look(tap);
+	(void)vdb__tap_look(tap);
 	*out = tap->netdev;
 	return 0;
 }
 
 /* ---- What it says of itself ---- */
+
+struct vdb__tap *vdb__tap_of(const struct vdb_netdev *netdev)
+{
+	return netdev->ops.transmit == vdb__tap_transmit ? netdev->ctx : NULL;
+}
 
 static void add_counters(const struct vdb__tap_queue *queue, struct vdb_tap_info *to)
 {
@@ -275,10 +280,10 @@ VDB_EXPORT int vdb_netdev_tap_query(const struct vdb_netdev *netdev, struct vdb_
 	struct vdb__tap_link link;
 	struct vdb__tap *tap;
 
-	if (netdev->ops.transmit != vdb__tap_transmit)
+	tap = vdb__tap_of(netdev);
+	if (!tap)
 		return vdb__fail(EINVAL, "netdev %s: is no tap", netdev->ops.name);
-	tap = netdev->ctx;
-	link = look(tap);
+	link = vdb__tap_look(tap);
 	own.flags = flags_of(tap, &link);
 	memcpy(own.name, tap->name, sizeof(own.name));
 	own.mtu = link.known ? link.mtu : tap->mtu;

@@ -83,6 +83,12 @@ int vdb__tap_attach(struct vdb__tap_queue *queue, bool attach);
 /* The driver takes these (VDB_NET_*). */
 int vdb__tap_offload(struct vdb__tap *tap, uint32_t offloads);
 
+/* Of a netdev that is one; else NULL. */
+struct vdb__tap *vdb__tap_of(const struct vdb_netdev *netdev);
+
+/* As its link is now, of which the guest is told. */
+struct vdb__tap_link vdb__tap_look(struct vdb__tap *tap);
+
 /* It has been deleted: the guest is told. */
 void vdb__tap_gone(struct vdb__tap *tap);
 

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <vdb/virtio.h>
 
 #include "base/error.h"
 
@@ -70,6 +72,23 @@ int vdb__kernel_open(struct vdb__kernel *kernel)
 	return rc;
 }
 
+static bool has(const struct vdb__kernel *kernel, unsigned feature)
+{
+	return kernel->features >> feature & 1;
+}
+
+uint32_t vdb__kernel_flags(const struct vdb__kernel *kernel, uint32_t flags)
+{
+	flags |= VDB_VIRTIO_NO_RING_RESET; /* it cannot stop one queue alone */
+	if (!has(kernel, VIRTIO_F_RING_PACKED))
+		flags |= VDB_VIRTIO_NO_PACKED;
+	if (!has(kernel, VIRTIO_RING_F_EVENT_IDX))
+		flags |= VDB_VIRTIO_NO_EVENT_IDX;
+	if (!has(kernel, VIRTIO_RING_F_INDIRECT_DESC))
+		flags |= VDB_VIRTIO_NO_INDIRECT;
+	return flags;
+}
+
 static int connect(struct vdb__peer *peer)
 {
 	return vdb__kernel_open(kernel_of(peer));
@@ -108,26 +127,25 @@ static int memory(struct vdb__peer *peer, const struct vdb__peer_memory *memory)
 	return tell(kernel_of(peer), VHOST_SET_MEM_TABLE, &table, "VHOST_SET_MEM_TABLE");
 }
 
-static int run(struct vdb__kernel *kernel, bool on)
+int vdb__kernel_run(struct vdb__kernel *kernel, bool on)
 {
-	int rc = kernel->runs == on ? 0 : kernel->ops->run(kernel, on);
+	bool runs = on && kernel->started == kernel->queues;
+	int rc = kernel->runs == runs ? 0 : kernel->ops->run(kernel, runs);
 
 	if (!rc)
-		kernel->runs = on;
+		kernel->runs = runs;
 	return rc;
 }
 
 /* A driver's queues come one after the other. */
 static int ready(struct vdb__peer *peer)
 {
-	struct vdb__kernel *kernel = kernel_of(peer);
-
-	return kernel->started == kernel->queues ? run(kernel, true) : 0;
+	return vdb__kernel_run(kernel_of(peer), true);
 }
 
 static int reset(struct vdb__peer *peer)
 {
-	return run(kernel_of(peer), false);
+	return vdb__kernel_run(kernel_of(peer), false);
 }
 
 /* ---- Queues ---- */
@@ -161,7 +179,7 @@ static int start(struct vdb__peer *peer, const struct vdb__peer_queue *queue)
 {
 	struct vdb__kernel *kernel = kernel_of(peer);
 	uint32_t index = queue->index;
-	int rc = run(kernel, false);
+	int rc = vdb__kernel_run(kernel, false);
 
 	if (!rc)
 		rc = set_state(kernel, VHOST_SET_VRING_NUM, index, queue->entries, "VHOST_SET_VRING_NUM");
@@ -185,7 +203,7 @@ static int stop(struct vdb__peer *peer, uint32_t index, uint32_t *position)
 {
 	struct vdb__kernel *kernel = kernel_of(peer);
 	struct vhost_vring_state state = {.index = index};
-	int rc = run(kernel, false);
+	int rc = vdb__kernel_run(kernel, false);
 
 	kernel->started &= ~(1u << index);
 	if (!rc)

@@ -42,6 +42,12 @@ int vdb__kernel_open(struct vdb__kernel *kernel);
 /* All but what is served: closes. */
 void vdb__kernel_close(struct vdb__kernel *kernel);
 
+/* It runs when it is to, and all of its queues have been started. */
+int vdb__kernel_run(struct vdb__kernel *kernel, bool on);
+
+/* Of a device in front of it (VDB_VIRTIO_*), besides those that it is to have. */
+uint32_t vdb__kernel_flags(const struct vdb__kernel *kernel, uint32_t flags);
+
 /* Says what has failed: -errno. */
 int vdb__kernel_fail(const struct vdb__kernel *kernel, const char *what);
 

@@ -3,8 +3,6 @@
  * one for events, of which there are none. */
 #include <endian.h>
 #include <linux/vhost.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,7 +21,6 @@
 #define SERVED 3u /* a bit for each: receive, transmit */
 #define RETRY_MS 100u
 #define SEQPACKET (1ull << 1) /* linux/virtio_vsock.h of older systems lacks it */
-#define BIT(feature) (1ull << (feature))
 
 struct vsock {
 	struct vdb__kernel kernel; /* first */
@@ -133,18 +130,6 @@ static int make_vsock(uint64_t cid, struct vsock **out)
 	return rc;
 }
 
-static uint32_t flags_for(uint64_t features, uint32_t flags)
-{
-	flags |= VDB_VIRTIO_NO_RING_RESET; /* it cannot stop one queue alone */
-	if (!(features & BIT(VIRTIO_F_RING_PACKED)))
-		flags |= VDB_VIRTIO_NO_PACKED;
-	if (!(features & BIT(VIRTIO_RING_F_EVENT_IDX)))
-		flags |= VDB_VIRTIO_NO_EVENT_IDX;
-	if (!(features & BIT(VIRTIO_RING_F_INDIRECT_DESC)))
-		flags |= VDB_VIRTIO_NO_INDIRECT;
-	return flags & ~VDB_VIRTIO_IN_ORDER;
-}
-
 static int make_device(struct vsock *vsock, struct vdb_virtio_config *at, struct vdb_virtio **out)
 {
 	static const struct vdb_virtio_ops ops = {.size = sizeof(ops),
@@ -158,7 +143,7 @@ static int make_device(struct vsock *vsock, struct vdb_virtio_config *at, struct
 	at->queues = QUEUES;
 	at->config_len = sizeof(vsock->cid);
 	at->features = vsock->kernel.features & SEQPACKET;
-	at->flags = flags_for(vsock->kernel.features, at->flags);
+	at->flags = vdb__kernel_flags(&vsock->kernel, at->flags & ~VDB_VIRTIO_IN_ORDER);
 	rc = vdb__virtio_create_remote(&ops, &vdb__framing_plain, vdb__vhost_remote(vhost), vsock, at, out);
 	if (rc) {
 		vdb__vhost_destroy(vhost);

@@ -11,6 +11,7 @@
 #include "base/export.h"
 #include "virtio/core.h"
 #include "virtio/ready.h"
+#include "virtio/remote.h"
 
 #define MIN_MTU 68u
 #define MAX_MTU 65535u
@@ -112,14 +113,39 @@ static void failed(void *arg, uint32_t queue)
 	vdb__vqueue_broke(vdb__virtio_queue(net->device, queue), VDB_REASON_HOST);
 }
 
-/* Before there is a device nobody is told, and nobody has asked. */
+/* Before there is a device nobody is told, and nobody has asked. Under the netdev's lock. */
 static void link_changed(void *arg)
 {
 	struct vdb__net_device *net = arg;
-	struct vdb_virtio *device = vdb__load_acquire(&net->device); /* pairs with vdb_net_create() */
+	struct vdb_virtio *device = vdb__load_acquire(&net->device); /* pairs with vdb__net_create() */
 
-	if (device)
-		vdb_virtio_config_changed(device);
+	if (!device)
+		return;
+	vdb_virtio_config_changed(device);
+	if (net->elsewhere.changed)
+		net->elsewhere.changed(net->elsewhere.arg);
+}
+
+void vdb__net_changed(struct vdb__net_device *net)
+{
+	pthread_mutex_lock(&net->net.netdev->lock);
+	if (net->elsewhere.changed)
+		net->elsewhere.changed(net->elsewhere.arg);
+	pthread_mutex_unlock(&net->net.netdev->lock);
+	for (uint32_t i = 0; net->pairs && i < net->npairs; i++)
+		vdb__net_pair_poke(net->pairs[i]);
+}
+
+void vdb__net_forget(struct vdb__net_device *net)
+{
+	pthread_mutex_lock(&net->net.netdev->lock);
+	net->elsewhere.changed = NULL;
+	pthread_mutex_unlock(&net->net.netdev->lock);
+}
+
+bool vdb__net_serves(const struct vdb__net_device *net, uint32_t pair)
+{
+	return pair < vdb__load(&net->net.in_use) && !vdb__net_is_down(&net->net);
 }
 
 static int make_parts(struct vdb__net_device *net)
@@ -129,7 +155,7 @@ static int make_parts(struct vdb__net_device *net)
 
 	if (!rc)
 		rc = vdb_backend_create(&vdb__net_nobody_ops, net, &info, &net->nobody);
-	if (rc)
+	if (rc || net->elsewhere.remote)
 		return rc;
 	net->pairs = calloc(net->npairs, sizeof(net->pairs[0]));
 	if (!net->pairs)
@@ -158,7 +184,8 @@ static int set_up(struct vdb__net_device *net, const struct vdb_net_config *conf
 	return rc ? rc : make_parts(net);
 }
 
-static int make(const struct vdb_net_config *config, struct vdb__net_device **out)
+static int make(const struct vdb_net_config *config, const struct vdb__net_elsewhere *elsewhere,
+                struct vdb__net_device **out)
 {
 	struct vdb__net_device *net = calloc(1, sizeof(*net));
 	const struct vdb__netdev_user user = {.link = link_changed, .arg = net};
@@ -166,6 +193,8 @@ static int make(const struct vdb_net_config *config, struct vdb__net_device **ou
 
 	if (!net)
 		return vdb__fail(ENOMEM, "net: no memory");
+	if (elsewhere)
+		net->elsewhere = *elsewhere;
 	rc = vdb__netdev_attach(config->netdev, &user);
 	if (rc) {
 		free(net);
@@ -180,8 +209,8 @@ static int make(const struct vdb_net_config *config, struct vdb__net_device **ou
 	return rc;
 }
 
-VDB_EXPORT int vdb_net_create(const struct vdb_virtio_config *at, const struct vdb_net_config *config,
-                              struct vdb_virtio **out)
+int vdb__net_create(const struct vdb_virtio_config *at, const struct vdb_net_config *config,
+                    const struct vdb__net_elsewhere *elsewhere, struct vdb_virtio **out)
 {
 	struct vdb__net_device *net = NULL;
 	struct vdb_virtio *device = NULL;
@@ -194,14 +223,15 @@ VDB_EXPORT int vdb_net_create(const struct vdb_virtio_config *at, const struct v
 	if (!rc)
 		rc = check(&own_at, &own);
 	if (!rc)
-		rc = make(&own, &net);
+		rc = make(&own, elsewhere, &net);
 	if (rc)
 		return rc;
 	own_at.features = net->offered;
 	own_at.queues = 2 * net->npairs + 1;
 	own_at.together = VDB__NET_WAYS;
 	own_at.config_len = VDB__NET_CONFIG;
-	rc = vdb_virtio_create(&vdb__net_device_ops, net, &own_at, &device);
+	rc = vdb__virtio_create_remote(&vdb__net_device_ops, &vdb__framing_plain, net->elsewhere.remote, net,
+	                               &own_at, &device);
 	if (rc) {
 		vdb__net_free(net);
 		return rc;
@@ -209,6 +239,12 @@ VDB_EXPORT int vdb_net_create(const struct vdb_virtio_config *at, const struct v
 	vdb__store_release(&net->device, device); /* pairs with link_changed() */
 	*out = device;
 	return 0;
+}
+
+VDB_EXPORT int vdb_net_create(const struct vdb_virtio_config *at, const struct vdb_net_config *config,
+                              struct vdb_virtio **out)
+{
+	return vdb__net_create(at, config, NULL, out);
 }
 
 /* ---- Any thread ---- */
@@ -219,8 +255,10 @@ VDB_EXPORT int vdb_net_link(struct vdb_virtio *device, bool up)
 
 	if (!net)
 		return -EINVAL;
-	if (vdb__exchange(&net->net.down, (uint32_t)!up) == up)
-		vdb_virtio_config_changed(device);
+	if (vdb__exchange(&net->net.down, (uint32_t)!up) != up)
+		return 0;
+	vdb_virtio_config_changed(device);
+	vdb__net_changed(net);
 	return 0;
 }
 
@@ -289,7 +327,8 @@ VDB_EXPORT int vdb_net_stats(struct vdb_virtio *device, uint32_t pair, struct vd
 	for (uint32_t i = 0; i < net->npairs && !rc; i++) {
 		if (pair != VDB_NET_ALL && pair != i)
 			continue;
-		add(&sum, &net->pairs[i]->stats);
+		if (net->pairs)
+			add(&sum, &net->pairs[i]->stats);
 		rc = add_errors(device, i, &sum);
 	}
 	return rc ? rc : vdb__stats_give(stats, &sum, sizeof(sum), "net stats");

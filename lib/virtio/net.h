@@ -22,11 +22,23 @@
 /* Bytes of config space: what is behind belongs to RSS, which is not offered. */
 #define VDB__NET_CONFIG ((uint32_t)(offsetof(struct virtio_net_config, duplex) + 1))
 
+struct vdb__remote;
+
+/* Who serves the pairs, if it is not the device's loops; the control queue stays there. */
+struct vdb__net_elsewhere {
+	struct vdb__remote *remote; /* of queues 0 to 2 * pairs - 1 */
+	bool mergeable;             /* it knows buffers that are merged */
+	/* Pairs in use, or the link: vdb__net_serves() may say something else. Any thread; must not wait. */
+	void (*changed)(void *arg);
+	void *arg;
+};
+
 struct vdb__net_device {
 	struct vdb__net net; /* the pairs' part */
 	struct vdb_virtio *device;
-	struct vdb_net_pair **pairs;
+	struct vdb_net_pair **pairs; /* NULL: others serve them */
 	uint32_t npairs;
+	struct vdb__net_elsewhere elsewhere; /* `changed` under the netdev's lock */
 	struct vdb_backend *control, *nobody;
 
 	uint64_t offered;
@@ -58,6 +70,18 @@ void vdb__net_begin(struct vdb__net_device *net);
 extern const struct vdb_backend_ops vdb__net_control_ops, vdb__net_nobody_ops;
 
 /* ---- net.c ---- */
+
+/* vdb_net_create(); `elsewhere` may be NULL. */
+int vdb__net_create(const struct vdb_virtio_config *at, const struct vdb_net_config *config,
+                    const struct vdb__net_elsewhere *elsewhere, struct vdb_virtio **out);
+
+/* Of such a device, for whoever serves: the driver uses the pair, and its link is up. */
+bool vdb__net_serves(const struct vdb__net_device *net, uint32_t pair);
+/* changed() does not run, and does not come, any more. */
+void vdb__net_forget(struct vdb__net_device *net);
+
+/* The pairs in use, or the link, are others. */
+void vdb__net_changed(struct vdb__net_device *net);
 
 void vdb__net_free(void *ctx);
 

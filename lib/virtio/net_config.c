@@ -65,6 +65,8 @@ uint64_t vdb__net_offer(const struct vdb__net_device *net)
 	uint64_t features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |
 	                    BIT(VIRTIO_NET_F_CTRL_VQ) | CONTROLS;
 
+	if (net->elsewhere.remote && !net->elsewhere.mergeable)
+		features &= ~BIT(VIRTIO_NET_F_MRG_RXBUF);
 	features |= offer_offloads(netdev->info.offloads, vdb__netdev_sends(netdev));
 	if (!vdb__netdev_sends(netdev))
 		features &= ~BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
@@ -141,6 +143,13 @@ static void agree(struct vdb__net_device *net, uint64_t features)
 	vdb__net_filter_vlans(&common->filter, !(features & BIT(VIRTIO_NET_F_CTRL_VLAN)));
 }
 
+/* 5.1.2: without MQ the control queue is where the second pair would be, and that is served elsewhere. */
+static bool control_is_elsewhere(const struct vdb__net_device *net, uint64_t features)
+{
+	return net->elsewhere.remote && net->npairs > 1 && features & BIT(VIRTIO_NET_F_CTRL_VQ) &&
+	       !(features & BIT(VIRTIO_NET_F_MQ));
+}
+
 static int negotiate(void *ctx, uint64_t features)
 {
 	struct vdb__net_device *net = ctx;
@@ -150,6 +159,9 @@ static int negotiate(void *ctx, uint64_t features)
 	if (!fit(features))
 		return vdb__fail(EINVAL, "net: features %#llx do not go together",
 		                 (unsigned long long)features);
+	if (control_is_elsewhere(net, features))
+		return vdb__fail(EINVAL, "net: of %u pairs in the kernel the control queue needs MQ",
+		                 net->npairs);
 	net->accepted = features;
 	rc = vdb__net_switch(net, vdb__net_switched(net));
 	if (rc)

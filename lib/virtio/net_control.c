@@ -160,8 +160,7 @@ static bool set_pairs(struct vdb__net_device *net, struct command *command)
 	if (!pairs || pairs > net->npairs)
 		return false;
 	vdb__store(&net->net.in_use, (uint32_t)pairs);
-	for (uint32_t i = 0; i < net->npairs; i++)
-		vdb__net_pair_poke(net->pairs[i]);
+	vdb__net_changed(net);
 	return true;
 }
 
