@@ -39,9 +39,11 @@ enum {
 	VDB__VSOCK_QUEUES,
 };
 
-#define VDB__VSOCK_HOST 2u           /* CID */
-#define VDB__VSOCK_PAYLOAD 65536u    /* most of one packet to the guest */
-#define VDB__VSOCK_REPLIES 64u       /* resets of what is no connection, that wait for a buffer */
+#define VDB__VSOCK_HOST 2u        /* CID */
+#define VDB__VSOCK_PAYLOAD 65536u /* most of one packet to the guest */
+/* Resets of what is no connection, that wait for a buffer: while there are so many nothing is taken from the
+ * guest (5.10.6.1). A driver holds back likewise, by the size of its queue: more than two that do can owe. */
+#define VDB__VSOCK_REPLIES 1024u
 #define VDB__VSOCK_PIECES 32u        /* iovecs of one system call */
 #define VDB__VSOCK_LINE 32u          /* of a host program: "CONNECT 4294967295\r\n" is 20 */
 #define VDB__VSOCK_PORTS 0x40000000u /* the host's ends that nobody chose have numbers from here */

@@ -10,6 +10,7 @@
 
 #include "leak.h"
 #include "run.h"
+#include "virtio/vsock.h"
 #include "vsock_rig.h"
 
 enum { G = 5000, P = 80 };
@@ -138,14 +139,14 @@ START_TEST(g71_answers_that_nobody_receives)
 	open_rig(16);
 	virtio_rig_reset(&v.rig);
 	vsock_rig_up(&v, 0, 0);
-	for (; pushed < 64; pushed++)
+	for (; pushed < VDB__VSOCK_REPLIES; pushed++)
 		vsock_rig_send(&v, &p, NULL, 0);
 	for (unsigned i = 0; i < 10; i++, pushed++)
 		vsock_rig_push(&v, &p, NULL, 0, 0);
 	vsock_rig_quiet(&v);
 	ck_assert(!virtq_reap(&v.rig.driver[VSOCK_TX], &cookie, &len));
 	stats = vsock_rig_stats(&v);
-	ck_assert_uint_eq(stats.packets_to_host, 64);
+	ck_assert_uint_eq(stats.packets_to_host, VDB__VSOCK_REPLIES);
 	ck_assert_uint_eq(stats.packets_to_guest, 0);
 	/* With buffers all of it goes on. */
 	for (unsigned i = 0; i < VSOCK_BUFFERS; i++)
