@@ -172,8 +172,8 @@ static void watch(struct duel *d, uint64_t bells, uint32_t taken)
 static void sleep_for_bell(struct duel *d, uint32_t taken)
 {
 	while (!notified(d->m.kick, 10) && !vdb__load_acquire(&d->stop)) {
-		if (work_is_there(d, taken) && !notified(d->m.kick, 0)) {
-			d->lost_bells++;
+		if (work_is_there(d, taken)) {
+			d->lost_bells += !notified(d->m.kick, 0);
 			return;
 		}
 	}
@@ -234,8 +234,8 @@ static void wait_for_interrupt(struct duel *d)
 	d->sleeps[0]++;
 	while (!notified(d->m.call, 10)) {
 		published = vdb__load_acquire(&d->published);
-		if ((int32_t)(published - d->m.g.cq_head) > 0 && !notified(d->m.call, 0)) {
-			d->lost_interrupts++;
+		if ((int32_t)(published - d->m.g.cq_head) > 0) {
+			d->lost_interrupts += !notified(d->m.call, 0);
 			return;
 		}
 	}
