@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
 /* GUEST: net_mmio */
+/* LABELS: slow */
 /* TIMEOUT: 300 */
 /*
  * A bare-metal guest sends frames of all lengths through virtio-net over mmio, polling and by interrupt; a

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
 /* GUEST: net_pci */
+/* LABELS: slow */
 /* TIMEOUT: 300 */
 /*
  * The same guest as test_net_mmio's finds its network device on the PCI bus: polling, by INTx and by MSI-X.

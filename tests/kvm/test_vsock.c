@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
 /* GUEST: vsock */
+/* LABELS: slow */
 /* TIMEOUT: 400 */
 /*
  * A bare-metal guest with virtio-vsock sends back what host programs send: much of it, on many connections,
