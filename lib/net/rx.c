@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/export.h"
 #include "io/lane.h"
+#include "net/copy.h"
 #include "net/pair.h"
 
 #define NUM_BUFFERS offsetof(struct virtio_net_hdr_v1, num_buffers)
@@ -353,19 +354,12 @@ VDB_EXPORT int vdb_net_grow(struct vdb_net_room *pub, uint32_t len)
 static bool is_wanted(const struct vdb_net_pair *pair, const struct vdb_net_room *room, uint32_t len)
 {
 	const struct vdb__net_filter *filter = &pair->net->filter;
-	struct vdb__cursor at = {0, 0};
 	uint8_t frame[16] = {0};
-	struct iovec piece;
 	uint32_t n = len - VDB_NET_HDR < sizeof(frame) ? len - VDB_NET_HDR : (uint32_t)sizeof(frame);
 
 	if (vdb__load(&filter->modes) & VDB__NET_PROMISC)
 		return true;
-	vdb__cursor_skip(&at, room->iov, VDB_NET_HDR);
-	for (uint8_t *to = frame; n; n -= (uint32_t)piece.iov_len, to += piece.iov_len) {
-		piece = vdb__cursor_piece(&at, room->iov, n);
-		memcpy(to, piece.iov_base, piece.iov_len);
-		vdb__cursor_pass(&at, room->iov, piece.iov_len);
-	}
+	vdb__iov_get(room->iov, VDB_NET_HDR, frame, n);
 	return vdb__net_filter_takes(filter, frame);
 }
 
@@ -373,19 +367,11 @@ static bool is_wanted(const struct vdb_net_pair *pair, const struct vdb_net_room
 static void tell_buffers(const struct vdb_net_room *room, uint16_t n)
 {
 	const uint16_t le = htole16(n);
-	struct vdb__cursor at = {0, 0};
-	struct iovec piece;
 
-	if (room->iov->iov_len >= VDB_NET_HDR) {
+	if (room->iov->iov_len >= VDB_NET_HDR)
 		memcpy((char *)room->iov->iov_base + NUM_BUFFERS, &le, sizeof(le));
-		return;
-	}
-	vdb__cursor_skip(&at, room->iov, NUM_BUFFERS);
-	for (unsigned i = 0; i < sizeof(le); i++) {
-		piece = vdb__cursor_piece(&at, room->iov, 1);
-		memcpy(piece.iov_base, (const char *)&le + i, 1);
-		vdb__cursor_pass(&at, room->iov, 1);
-	}
+	else
+		vdb__iov_put(room->iov, NUM_BUFFERS, &le, sizeof(le));
 }
 
 static uint16_t buffers_for(struct vdb__net_room *room, uint64_t len)

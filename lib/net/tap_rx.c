@@ -16,6 +16,7 @@
 
 #include "base/atomic.h"
 #include "base/error.h"
+#include "net/copy.h"
 #include "net/tap.h"
 
 #define ROOMS VDB_NET_ROOMS
@@ -138,17 +139,7 @@ static void put_spilled(struct vdb__tap_queue *queue)
 /* What is behind the first `from` bytes lies in the slot. */
 static void copy_rest(const struct vdb_net_room *room, uint32_t from, uint32_t len)
 {
-	const struct slot *slot = slot_of(room);
-	size_t at = 0;
-
-	for (uint32_t i = 0; i < room->niov && at < len; at += room->iov[i++].iov_len) {
-		size_t end = at + room->iov[i].iov_len < len ? at + room->iov[i].iov_len : len;
-		size_t begin = at > from ? at : from;
-
-		if (begin < end)
-			memcpy((uint8_t *)room->iov[i].iov_base + (begin - at), slot->bytes + begin,
-			       end - begin);
-	}
+	vdb__iov_put(room->iov, from, slot_of(room)->bytes + from, len - from);
 }
 
 static void arrived(struct vdb__tap_queue *queue, struct vdb_net_room *room, uint32_t len)
