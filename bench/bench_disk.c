@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "disk.h"
+#include "name.h"
 
 #define NULL_BYTES (4ull << 30)
 
@@ -61,17 +62,6 @@ struct named {
 	char what[160];
 };
 
-/* Moves *at beyond "word", which must end there or at a '-'. */
-static bool step_over(const char **at, const char *word)
-{
-	size_t len = strlen(word);
-
-	if (strncmp(*at, word, len) != 0 || ((*at)[len] && (*at)[len] != '-'))
-		return false;
-	*at += len + ((*at)[len] == '-');
-	return true;
-}
-
 static const char *vmm_name(size_t i)
 {
 	return vmms[i].name;
@@ -85,15 +75,6 @@ static const char *ring_name(size_t i)
 static const char *work_name(size_t i)
 {
 	return works[i].name;
-}
-
-/* Steps over the first fitting name of a table. */
-static bool find(const char **at, const char *(*name)(size_t), size_t rows, size_t *index)
-{
-	for (*index = 0; *index < rows; ++*index)
-		if (step_over(at, name(*index)))
-			return true;
-	return false;
 }
 
 static bool possible(const struct disk_job *job)
@@ -119,9 +100,9 @@ static bool understand(const char *name, const struct bench_options *o, struct n
 	size_t vmm, ring = RINGS, work;
 	char *end;
 
-	if (!find(&at, vmm_name, sizeof(vmms) / sizeof(vmms[0]), &vmm) ||
-	    (vmm != DISK_HOST && !find(&at, ring_name, RINGS, &ring)) ||
-	    !find(&at, work_name, sizeof(works) / sizeof(works[0]), &work))
+	if (!name_find(&at, vmm_name, sizeof(vmms) / sizeof(vmms[0]), &vmm) ||
+	    (vmm != DISK_HOST && !name_find(&at, ring_name, RINGS, &ring)) ||
+	    !name_find(&at, work_name, sizeof(works) / sizeof(works[0]), &work))
 		return false;
 	*job = (struct disk_job){
 	        .vmm = (uint32_t)vmm,
@@ -136,10 +117,10 @@ static bool understand(const char *name, const struct bench_options *o, struct n
 	        .depth = (uint32_t)strtoul(at, &end, 10),
 	};
 	at = *end == '-' ? end + 1 : end;
-	job->direct = step_over(&at, "direct");
-	job->asleep = step_over(&at, "asleep");
-	job->fixed = step_over(&at, "fixed");
-	job->count_calls = step_over(&at, "calls");
+	job->direct = name_step(&at, "direct");
+	job->asleep = name_step(&at, "asleep");
+	job->fixed = name_step(&at, "fixed");
+	job->count_calls = name_step(&at, "calls");
 	snprintf(n->what, sizeof(n->what), "%s%s, depth %u: %s%s%s%s%s", works[work].what,
 	         job->direct ? " with O_DIRECT" : "", job->depth, vmms[vmm].name, ring < RINGS ? ", " : "",
 	         rings[ring].name, job->asleep ? ", loop asleep" : "",

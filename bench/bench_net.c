@@ -25,6 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "name.h"
 #include "net.h"
 #include "net_frames.h"
 #include "said.h"
@@ -95,17 +96,6 @@ static const struct {
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 
-/* Moves *at beyond "word", which must end there or at a '-'. */
-static bool step_over(const char **at, const char *word)
-{
-	size_t len = strlen(word);
-
-	if (strncmp(*at, word, len) != 0 || ((*at)[len] && (*at)[len] != '-'))
-		return false;
-	*at += len + ((*at)[len] == '-');
-	return true;
-}
-
 static const char *vmm_name(size_t i)
 {
 	return vmms[i].name;
@@ -124,15 +114,6 @@ static const char *work_name(size_t i)
 static const char *size_name(size_t i)
 {
 	return sizes[i].name;
-}
-
-/* Steps over the first fitting name of a table. */
-static bool find(const char **at, const char *(*name)(size_t), size_t rows, size_t *index)
-{
-	for (*index = 0; *index < rows; ++*index)
-		if (step_over(at, name(*index)))
-			return true;
-	return false;
 }
 
 static bool possible(const struct net_job *job)
@@ -156,8 +137,8 @@ static bool understand(const char *name, struct named *n)
 	size_t vmm, ring, work, size;
 	bool asleep;
 
-	if (!find(&at, vmm_name, ROWS(vmms), &vmm) || !find(&at, ring_name, ROWS(rings), &ring) ||
-	    !find(&at, work_name, ROWS(works), &work) || !find(&at, size_name, ROWS(sizes), &size))
+	if (!name_find(&at, vmm_name, ROWS(vmms), &vmm) || !name_find(&at, ring_name, ROWS(rings), &ring) ||
+	    !name_find(&at, work_name, ROWS(works), &work) || !name_find(&at, size_name, ROWS(sizes), &size))
 		return false;
 	n->job = (struct net_job){
 	        .run = vmms[vmm].run,
@@ -169,9 +150,9 @@ static bool understand(const char *name, struct named *n)
 	        .segments = sizes[size].segments,
 	        .depth = sizes[size].segments && works[work].depth > 8 ? 8 : works[work].depth,
 	};
-	asleep = step_over(&at, "asleep");
+	asleep = name_step(&at, "asleep");
 	n->job.poll_ns = asleep ? 0 : NET_POLL_NS;
-	n->job.count_calls = step_over(&at, "calls");
+	n->job.count_calls = name_step(&at, "calls");
 	n->frames = works[work].frames;
 	snprintf(n->what, sizeof(n->what), "%s, %u-byte frames: %s, %s%s", works[work].what, n->job.size,
 	         vmms[vmm].name, rings[ring].name, asleep ? ", loop asleep" : "");
