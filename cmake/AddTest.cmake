@@ -7,6 +7,11 @@
 #   /* GUEST: echo */           embed the image of kvm/guest/echo.c, as echo_guest and echo_guest_end
 #   /* LABELS: tsan slow */     more ctest labels; `tsan` puts it into the TSan run
 #   /* TIMEOUT: 300 */          seconds, instead of 120
+#
+# A START_TEST(g27_avail_jump) or (f5_a_failed_fsync) plays a case of a hostile guest or a failing host
+# (docs/security.md): besides its program's it gets a line of its own, hostile/g27_avail_jump or
+# faults/f5_a_failed_fsync, wherever it stands. Programs in hostile/ and faults/ hold nothing else and are
+# run by their cases alone.
 set(VDB_TEST_HEAD_LINES 15)
 
 # The words after `/* KEY:` in the head of a source; "" if it is not there. `/* KEY */` gives ON.
@@ -42,6 +47,28 @@ function(vdb_register name program labels timeout)
   endif()
 endfunction()
 
+# vdb_register_cases(PROGRAM SOURCE ENGINES LABELS TIMEOUT): a line for each case.
+function(vdb_register_cases program source engines labels timeout)
+  file(STRINGS ${source} starts REGEX "^START_TEST\\([gf][0-9]+_")
+  foreach(start IN LISTS starts)
+    string(REGEX REPLACE "^START_TEST\\((.*)\\).*" "\\1" case ${start})
+    set(kind hostile)
+    if(case MATCHES "^f")
+      set(kind faults)
+    endif()
+    set(more "${kind};${labels}")
+    list(REMOVE_ITEM more unit)
+    if(engines)
+      foreach(engine uring epoll)
+        vdb_register(${kind}/${case}/${engine} ${program} "${more}" ${timeout}
+          VDB_TEST_ENGINE=${engine} VDB_TEST_CASE=${case})
+      endforeach()
+    else()
+      vdb_register(${kind}/${case} ${program} "${more}" ${timeout} VDB_TEST_CASE=${case})
+    endif()
+  endforeach()
+endfunction()
+
 function(vdb_add_test source label)
   get_filename_component(program ${source} NAME_WE)
   string(REGEX REPLACE "^test_" "" name ${program})
@@ -50,6 +77,7 @@ function(vdb_add_test source label)
   target_link_libraries(${program} PRIVATE vdb_test_support)
 
   vdb_test_says(${source} WRAP wraps)
+  list(APPEND wraps _tcase_add_test srunner_ntests_failed) # see support/cases.c
   foreach(symbol IN LISTS wraps)
     target_link_options(${program} PRIVATE -Wl,--wrap=${symbol})
   endforeach()
@@ -65,7 +93,10 @@ function(vdb_add_test source label)
     set(timeout 120)
   endif()
   vdb_test_says(${source} ENGINES engines)
-  if(engines)
+  vdb_register_cases(${program} ${source} "${engines}" "${more}" ${timeout})
+  if(label MATCHES "^(hostile|faults)$")
+    # Its cases are all there is of it.
+  elseif(engines)
     foreach(engine uring epoll)
       vdb_register(${label}/${name}/${engine} ${program} "${label};${more}" ${timeout}
         VDB_TEST_ENGINE=${engine})

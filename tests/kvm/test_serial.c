@@ -365,7 +365,7 @@ START_TEST(a_full_chardev_keeps_the_transmitter_busy)
 }
 END_TEST
 
-START_TEST(g16_odd_widths_are_nothing)
+START_TEST(g16_odd_widths_at_the_serial_port)
 {
 	for (uint32_t len = 2; len <= 8; len *= 2) {
 		uint64_t value = UINT64_MAX;
@@ -550,7 +550,7 @@ int main(void)
 	        a_guest_that_prints_between_looks_gets_its_input,
 	        a_guest_that_polls_gets_its_input,
 	        a_full_chardev_keeps_the_transmitter_busy,
-	        g16_odd_widths_are_nothing,
+	        g16_odd_widths_at_the_serial_port,
 	        nobody_there_is_a_port_that_takes_all,
 	        what_cannot_be_is_refused,
 	        without_irqchip_it_is_polled,

@@ -303,7 +303,7 @@ static uint64_t times_broken(void)
 	return info.broken;
 }
 
-START_TEST(g49_flips)
+START_TEST(g49_block_flips)
 {
 	uint32_t lives = 0;
 	pthread_t thread;
@@ -326,6 +326,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("blk_race");
 
-	tcase_add_loop_test(tc, g49_flips, 0, 8);
+	tcase_add_loop_test(tc, g49_block_flips, 0, 8);
 	return test_run("blk_race", tc);
 }

@@ -241,7 +241,7 @@ START_TEST(g56_indirect_not_negotiated)
 }
 END_TEST
 
-START_TEST(g39_table_outside_memory)
+START_TEST(g39_packed_table_outside_memory)
 {
 	static const vdb_gpa_t gpa[] = {PAIR_RAM, PAIR_RAM - 16, ~15ull, ~31ull, 1ull << 63};
 
@@ -250,14 +250,14 @@ START_TEST(g39_table_outside_memory)
 }
 END_TEST
 
-START_TEST(g42_buffer_wraps)
+START_TEST(g42_packed_buffer_wraps)
 {
 	virtq_pair_packed(&p, 0, ~63ull, 65, 0, WRITE, true);
 	breaks();
 }
 END_TEST
 
-START_TEST(g50_readable_after_writable)
+START_TEST(g50_packed_readable_after_writable)
 {
 	virtq_pair_packed(&p, 1, PAIR_DATA, 64, 0, 0, true);
 	virtq_pair_packed(&p, 0, PAIR_DATA, 64, 0, WRITE | NEXT, true);
@@ -325,7 +325,7 @@ static void *flip(void *arg)
 	return NULL;
 }
 
-START_TEST(g49_flips)
+START_TEST(g49_packed_flips)
 {
 	struct vdb_queue *queue = NULL;
 	uint64_t popped = 0;
@@ -376,10 +376,10 @@ int main(void)
 	tcase_add_test(tc, g56_table_longer_than_the_ring);
 	tcase_add_test(tc, g56_indirect_with_next);
 	tcase_add_test(tc, g56_indirect_not_negotiated);
-	tcase_add_loop_test(tc, g39_table_outside_memory, 0, 5);
-	tcase_add_test(tc, g42_buffer_wraps);
-	tcase_add_test(tc, g50_readable_after_writable);
+	tcase_add_loop_test(tc, g39_packed_table_outside_memory, 0, 5);
+	tcase_add_test(tc, g42_packed_buffer_wraps);
+	tcase_add_test(tc, g50_packed_readable_after_writable);
 	tcase_add_loop_test(tc, g57_nonsense_means_enabled, 0, 2);
-	tcase_add_test(tc, g49_flips);
+	tcase_add_test(tc, g49_packed_flips);
 	return test_run("packed_hostile", tc);
 }
