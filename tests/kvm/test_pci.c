@@ -31,7 +31,7 @@ static bool claimed(uint64_t addr)
 }
 
 /* HOSTILE G24: memory that came into the window. */
-START_TEST(a_bar_over_memory_does_not_decode)
+START_TEST(g24_a_bar_over_memory_does_not_decode)
 {
 	const uint64_t place = WINDOW + 0x800000;
 	uint32_t home;
@@ -67,7 +67,7 @@ START_TEST(memory_over_a_bar_is_refused)
 END_TEST
 
 /* Another bell where a queue's would be: that queue is rung by its accesses, the others by their bells. */
-START_TEST(a_doorbell_that_kvm_refuses_rings_all_the_same)
+START_TEST(g24_a_doorbell_that_kvm_refuses_rings_all_the_same)
 {
 	const uint64_t place = WINDOW + 0x900000;
 	const struct vdb_bell_config config = {.size = sizeof(config), .addr = place + 4096};
@@ -196,9 +196,9 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-	        a_bar_over_memory_does_not_decode,
+	        g24_a_bar_over_memory_does_not_decode,
 	        memory_over_a_bar_is_refused,
-	        a_doorbell_that_kvm_refuses_rings_all_the_same,
+	        g24_a_doorbell_that_kvm_refuses_rings_all_the_same,
 	        windows_hold_no_memory,
 	        slots_take_the_lines_in_turn,
 	        without_lines_there_is_no_pin,

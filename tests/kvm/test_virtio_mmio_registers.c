@@ -117,7 +117,7 @@ START_TEST(there_is_no_shared_memory)
 }
 END_TEST
 
-START_TEST(other_widths_are_nothing)
+START_TEST(g16_other_widths_of_a_register_are_nothing)
 {
 	static const uint32_t widths[] = {1, 2, 8};
 
@@ -140,7 +140,7 @@ START_TEST(other_widths_are_nothing)
 END_TEST
 
 /* Behind the registers, this device has no configuration. */
-START_TEST(no_configuration_is_nothing)
+START_TEST(g17_no_configuration_is_nothing)
 {
 	for (uint64_t offset = VIRTIO_MMIO_CONFIG; offset + 8 <= VDB_VIRTIO_MMIO_BYTES; offset += 8) {
 		ck_assert_uint_eq(read_at(offset, 8), 0);
@@ -248,7 +248,7 @@ START_TEST(causes_and_acknowledgements)
 END_TEST
 
 /* Every register gets words of all kinds, in any order: the device answers, and works afterwards. */
-START_TEST(random_words)
+START_TEST(g18_random_words_in_every_register)
 {
 	static const uint32_t words[] = {0, 1, 2, 3, 0xb, 0xf, 0x40, 0x80, 0x1000, GUEST_DATA, UINT32_MAX};
 	unsigned seed = 4711;
@@ -329,14 +329,14 @@ int main(void)
 	const TTest *const tests[] = {
 	        who_it_is,
 	        there_is_no_shared_memory,
-	        other_widths_are_nothing,
-	        no_configuration_is_nothing,
+	        g16_other_widths_of_a_register_are_nothing,
+	        g17_no_configuration_is_nothing,
 	        queues_that_are_not_there,
 	        sizes_are_not_cut,
 	        a_status_is_not_cut,
 	        a_queue_is_reset_by_its_register,
 	        causes_and_acknowledgements,
-	        random_words,
+	        g18_random_words_in_every_register,
 	        transports_that_cannot_be,
 	        a_transport_on_a_failing_host,
 	        NULL,

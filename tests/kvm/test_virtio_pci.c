@@ -127,7 +127,7 @@ START_TEST(a_queue_that_is_not_there_reads_zeroes)
 END_TEST
 
 /* HOSTILE G16, G18: only a field's own width reaches it. */
-START_TEST(other_widths_and_places_are_nobodys)
+START_TEST(g16_only_a_fields_own_width_reaches_it)
 {
 	uint64_t end = rig.common + 0x4000;
 
@@ -156,7 +156,7 @@ START_TEST(other_widths_and_places_are_nobodys)
 END_TEST
 
 /* HOSTILE G21. */
-START_TEST(a_vector_that_is_not_there_reads_back_as_none)
+START_TEST(g21_a_vector_that_is_not_there_reads_back_as_none)
 {
 	static const uint32_t vectors[] = {VRIG_QUEUES + 1, 2047, 2048, 0x8000, 0xfffe, 0xffff};
 
@@ -305,7 +305,7 @@ START_TEST(a_kick_before_its_queue_runs_is_harmless)
 END_TEST
 
 /* HOSTILE G25. */
-START_TEST(without_bus_mastering_nothing_is_touched_and_nothing_lost)
+START_TEST(g25_without_bus_mastering_nothing_is_touched)
 {
 	uint32_t served;
 
@@ -379,7 +379,7 @@ START_TEST(the_window_reaches_every_structure)
 END_TEST
 
 /* HOSTILE G23. */
-START_TEST(a_window_beyond_a_bar_does_nothing)
+START_TEST(g23_a_window_beyond_a_bar_does_nothing)
 {
 	static const uint32_t wrong[][3] = {
 	        {0, 0x4000, 4}, {0, 0x3ffe, 4},      {0, 0xfffffffc, 4}, {0, 20, 0}, {0, 20, 3},
@@ -525,16 +525,16 @@ int main(void)
 	        it_is_a_modern_virtio_function,
 	        registers_are_the_devices,
 	        a_queue_that_is_not_there_reads_zeroes,
-	        other_widths_and_places_are_nobodys,
-	        a_vector_that_is_not_there_reads_back_as_none,
+	        g16_only_a_fields_own_width_reaches_it,
+	        g21_a_vector_that_is_not_there_reads_back_as_none,
 	        masked_vectors_become_pending,
 	        messages_wait_for_bus_mastering,
 	        without_msix_the_isr_has_the_cause,
 	        every_way_of_notifying_rings,
 	        a_kick_before_its_queue_runs_is_harmless,
-	        without_bus_mastering_nothing_is_touched_and_nothing_lost,
+	        g25_without_bus_mastering_nothing_is_touched,
 	        the_window_reaches_every_structure,
-	        a_window_beyond_a_bar_does_nothing,
+	        g23_a_window_beyond_a_bar_does_nothing,
 	        status_reads_0_when_nothing_is_in_flight,
 	        one_queue_is_reset_alone,
 	        configs_are_checked,

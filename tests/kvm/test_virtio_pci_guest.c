@@ -144,7 +144,7 @@ START_TEST(both_ways_in_and_sizes)
 }
 END_TEST
 
-START_TEST(bars_move_with_requests_in_flight)
+START_TEST(g24_bars_move_with_requests_in_flight)
 {
 	pci_machine_plug(&m, VDB_NOTIFY_MMIO, 0);
 	m.echo.late_us = 100;
@@ -176,7 +176,7 @@ static void *move_notify(void *arg)
 	return NULL;
 }
 
-START_TEST(doorbells_move_under_load)
+START_TEST(g24_doorbells_move_under_load)
 {
 	struct mover mover = {0};
 	pthread_t thread;
@@ -195,7 +195,7 @@ END_TEST
 
 /* ---- Masks ---- */
 
-START_TEST(what_is_masked_comes_once)
+START_TEST(g22_what_is_masked_comes_once)
 {
 	const struct pci_params *p = pci_machine_params(&m);
 
@@ -259,9 +259,9 @@ int main(void)
 	tcase_add_loop_test(tc, by_msix, 0, RINGS);
 	tcase_add_loop_test(tc, by_intx, 0, RINGS);
 	tcase_add_test(tc, both_ways_in_and_sizes);
-	tcase_add_test(tc, bars_move_with_requests_in_flight);
-	tcase_add_test(tc, doorbells_move_under_load);
-	tcase_add_loop_test(tc, what_is_masked_comes_once, 0, 4);
+	tcase_add_test(tc, g24_bars_move_with_requests_in_flight);
+	tcase_add_test(tc, g24_doorbells_move_under_load);
+	tcase_add_loop_test(tc, g22_what_is_masked_comes_once, 0, 4);
 	tcase_add_test(tc, g11_resets_with_requests_in_flight);
 	tcase_add_loop_test(tc, g13_resets_of_one_queue, 0, 2);
 	return test_run_within("virtio_pci_guest", tc, 120);

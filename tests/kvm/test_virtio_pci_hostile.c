@@ -121,7 +121,7 @@ static void *vcpu(void *arg)
 	return NULL;
 }
 
-START_TEST(words_of_all_kinds)
+START_TEST(g24_words_of_all_kinds_everywhere)
 {
 	unsigned seeds[] = {4711u + (unsigned)_i, 815u + (unsigned)_i};
 	pthread_t threads[2];
@@ -152,6 +152,6 @@ int main(void)
 
 	kvm_fixture_need();
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, words_of_all_kinds, 0, 4);
+	tcase_add_loop_test(tc, g24_words_of_all_kinds_everywhere, 0, 4);
 	return test_run_within("virtio_pci_hostile", tc, 120);
 }

@@ -108,7 +108,7 @@ START_TEST(g74_pages_that_are_no_memory)
 END_TEST
 
 /* The rings and their buffers, too, lie in memory that nobody said may go. */
-START_TEST(memory_that_may_not_go_stays)
+START_TEST(g74_memory_that_may_not_go_stays)
 {
 	const uint32_t pages[] = {0, 1, 2, 8, (uint32_t)BALLOON_PAGE};
 
@@ -119,7 +119,7 @@ START_TEST(memory_that_may_not_go_stays)
 END_TEST
 
 /* The array of one list over several buffers, cut anywhere; and what is left over. */
-START_TEST(lists_of_any_shape)
+START_TEST(g74_lists_of_any_shape)
 {
 	struct virtq_buf bufs[] = {{ready_rig_data(0, 0), 3, false},
 	                           {ready_rig_data(0, 3), 1, false},
@@ -139,7 +139,7 @@ START_TEST(lists_of_any_shape)
 }
 END_TEST
 
-START_TEST(buffers_to_be_written_are_none_of_its)
+START_TEST(g74_buffers_to_be_written_are_none_of_its)
 {
 	uint32_t page = (uint32_t)BALLOON_PAGE;
 	struct virtq_buf bufs[] = {{ready_rig_data(0, 0), 4, false}, {ready_rig_data(0, 64), 4, true}};
@@ -293,7 +293,7 @@ START_TEST(discarded_pages_are_dirty)
 }
 END_TEST
 
-START_TEST(a_region_that_goes_while_the_balloon_is_up)
+START_TEST(g74_a_region_that_goes_while_the_balloon_is_up)
 {
 	uint32_t pages[2];
 
@@ -327,15 +327,15 @@ int main(void)
 	tcase_add_test(tc, pages_go_back_and_come_as_zeroes);
 	tcase_add_test(tc, in_any_order);
 	tcase_add_test(tc, g74_pages_that_are_no_memory);
-	tcase_add_test(tc, memory_that_may_not_go_stays);
-	tcase_add_test(tc, lists_of_any_shape);
-	tcase_add_test(tc, buffers_to_be_written_are_none_of_its);
+	tcase_add_test(tc, g74_memory_that_may_not_go_stays);
+	tcase_add_test(tc, g74_lists_of_any_shape);
+	tcase_add_test(tc, g74_buffers_to_be_written_are_none_of_its);
 	tcase_add_test(tc, each_kind_of_memory);
 	tcase_add_test(tc, a_memfd_of_the_callers);
 	tcase_add_test(tc, a_file_on_a_disk_is_never_punched);
 	tcase_add_loop_test(tc, huge_pages_go_whole, VDB_MEM_ANON, VDB_MEM_MEMFD + 1);
 	tcase_add_test(tc, discarded_pages_are_dirty);
-	tcase_add_test(tc, a_region_that_goes_while_the_balloon_is_up);
+	tcase_add_test(tc, g74_a_region_that_goes_while_the_balloon_is_up);
 	tcase_add_test(tc, after_a_reset);
 	return test_run("balloon", tc);
 }

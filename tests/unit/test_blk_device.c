@@ -141,7 +141,7 @@ START_TEST(g19_a_size_is_never_torn)
 }
 END_TEST
 
-START_TEST(a_guest_without_a_status_breaks_its_device_only)
+START_TEST(g50_a_guest_without_a_status_breaks_its_device_only)
 {
 	const struct virtq_buf buf = {ready_rig_data(0, 0), 16, false};
 
@@ -287,7 +287,7 @@ int main(void)
 	tcase_add_test(tc, each_life_and_each_queue_serves);
 	tcase_add_test(tc, a_disk_that_grows_is_told);
 	tcase_add_test(tc, g19_a_size_is_never_torn);
-	tcase_add_test(tc, a_guest_without_a_status_breaks_its_device_only);
+	tcase_add_test(tc, g50_a_guest_without_a_status_breaks_its_device_only);
 	tcase_add_test(tc, no_more_segments_than_the_queue_has_room_for);
 	tcase_add_loop_test(tc, a_reset_waits_for_nothing_inline, 0, 2);
 	tcase_add_loop_test(tc, what_is_inline_is_finished_by_a_quiesce, 0, 2);

@@ -123,7 +123,7 @@ START_TEST(ranges_are_discarded)
 }
 END_TEST
 
-START_TEST(the_id_is_told)
+START_TEST(g61_the_id_short_and_long)
 {
 	static const struct {
 		uint32_t room, used;
@@ -147,7 +147,7 @@ START_TEST(the_id_is_told)
 END_TEST
 
 /* Header, data and status are two runs of bytes, however they are cut. */
-START_TEST(any_layout_will_do)
+START_TEST(g58_any_layout_will_do)
 {
 	const struct virtq_buf cut[] = {
 	        {BLK_HEADER, 1, false}, {BLK_HEADER + 1, 14, false}, {BLK_HEADER + 15, 1, false},
@@ -260,8 +260,8 @@ int main(void)
 	tcase_add_loop_test(tc, sectors_are_written, 0, CASES);
 	tcase_add_loop_test(tc, ranges_are_zeroed, 0, CASES);
 	tcase_add_loop_test(tc, ranges_are_discarded, 0, CASES);
-	tcase_add_loop_test(tc, the_id_is_told, 0, CASES);
-	tcase_add_loop_test(tc, any_layout_will_do, 0, CASES);
+	tcase_add_loop_test(tc, g61_the_id_short_and_long, 0, CASES);
+	tcase_add_loop_test(tc, g58_any_layout_will_do, 0, CASES);
 	tcase_add_loop_test(tc, a_table_of_segments_will_do, 0, CASES);
 	tcase_add_loop_test(tc, many_at_once_come_back_each_with_its_own, 0, CASES);
 	tcase_add_test(tc, the_null_backend_serves_all);

@@ -212,7 +212,7 @@ END_TEST
 
 /* With nobody at the other end output is lost, as it is on a line that is not connected, at most so much
  * a turn. */
-START_TEST(a_large_chain_to_nobody_goes_in_turns)
+START_TEST(g72_a_large_chain_to_nobody_goes_in_turns)
 {
 	struct vdb_loop_stats before = {.size = sizeof(before)}, after = before;
 	struct virtq_buf bufs[15];
@@ -232,7 +232,7 @@ START_TEST(a_large_chain_to_nobody_goes_in_turns)
 }
 END_TEST
 
-START_TEST(chains_without_bytes_come_back)
+START_TEST(g72_chains_without_bytes_come_back)
 {
 	const struct virtq_buf wrong_tx = {ready_rig_data(TX, 0), 8, true};
 	const struct virtq_buf wrong_rx = {ready_rig_data(RX, 0), 8, false};
@@ -350,8 +350,8 @@ int main(void)
 	tcase_add_test(tc, input_waits_for_the_guest);
 	tcase_add_test(tc, input_goes_round_what_is_only_read);
 	tcase_add_test(tc, g72_output_that_nobody_reads);
-	tcase_add_test(tc, a_large_chain_to_nobody_goes_in_turns);
-	tcase_add_test(tc, chains_without_bytes_come_back);
+	tcase_add_test(tc, g72_a_large_chain_to_nobody_goes_in_turns);
+	tcase_add_test(tc, g72_chains_without_bytes_come_back);
 	tcase_add_test(tc, a_reset_ends_what_waits);
 	tcase_add_test(tc, a_resize_is_told);
 	tcase_add_test(tc, an_emergency_needs_no_queue);

@@ -338,7 +338,7 @@ static void *raiser(void *arg)
 	return NULL;
 }
 
-START_TEST(raising_and_unmasking_at_once_is_exactly_one)
+START_TEST(g22_raising_and_unmasking_at_once_is_exactly_one)
 {
 	struct race race = {.msix = make()};
 	struct vdb_irq *irq = open_one(race.msix, 0);
@@ -374,7 +374,7 @@ static void *storm(void *arg)
 	return NULL;
 }
 
-START_TEST(a_storm_of_masks_loses_nothing_and_makes_nothing_up)
+START_TEST(g22_a_storm_of_masks_loses_nothing)
 {
 	struct race race = {.msix = make()};
 	struct vdb_irq *irq = open_one(race.msix, 0);
@@ -404,4 +404,4 @@ END_TEST
 SUITE("msix", irqs_are_made_when_a_vector_is_first_open, a_masked_vector_is_sent_once_when_it_is_unmasked,
       off_forgets, only_a_message_that_changed_is_routed_anew,
       g22_messages_to_nowhere_are_delivered_to_nobody, g22_odd_accesses_read_zeroes_and_write_nowhere,
-      raising_and_unmasking_at_once_is_exactly_one, a_storm_of_masks_loses_nothing_and_makes_nothing_up)
+      g22_raising_and_unmasking_at_once_is_exactly_one, g22_a_storm_of_masks_loses_nothing)

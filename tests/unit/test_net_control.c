@@ -339,7 +339,7 @@ static const struct {
 #define BAD ((int)(sizeof(bad) / sizeof(bad[0])))
 
 /* Nothing has changed, and the device goes on. */
-START_TEST(refuses_malformed_commands)
+START_TEST(g68_malformed_commands_are_refused)
 {
 	uint8_t mac[6];
 
@@ -359,7 +359,7 @@ START_TEST(refuses_malformed_commands)
 END_TEST
 
 /* What was not agreed on is not there. */
-START_TEST(refuses_what_was_not_negotiated)
+START_TEST(g68_what_was_not_negotiated_is_refused)
 {
 	uint8_t one[8] = {1};
 
@@ -379,7 +379,7 @@ START_TEST(refuses_what_was_not_negotiated)
 END_TEST
 
 /* One that leaves no room for the answer is not obeyed; the chain comes back. */
-START_TEST(answers_need_room)
+START_TEST(g68_answers_need_room)
 {
 	const struct virtq_buf buf = {.gpa = ready_rig_data(2, 0), .len = 8};
 	uint8_t mac[6];
@@ -398,7 +398,7 @@ START_TEST(answers_need_room)
 END_TEST
 
 /* A driver without MQ has its control queue behind one pair; what lies further on is nobody's. */
-START_TEST(control_is_behind_the_pairs_that_are_known)
+START_TEST(g68_control_is_behind_the_pairs_that_are_known)
 {
 	const struct virtq_buf bufs[] = {{.gpa = ready_rig_data(4, 16), .len = 3},
 	                                 {.gpa = ready_rig_data(4, 0), .len = 1, .write = true}};
@@ -431,9 +431,9 @@ int main(void)
 	tcase_add_test(tc, offloads_are_switched);
 	tcase_add_test(tc, pairs_are_opened_and_closed);
 	tcase_add_test(tc, a_pair_that_is_closed_gives_back);
-	tcase_add_test(tc, refuses_malformed_commands);
-	tcase_add_test(tc, refuses_what_was_not_negotiated);
-	tcase_add_test(tc, answers_need_room);
-	tcase_add_test(tc, control_is_behind_the_pairs_that_are_known);
+	tcase_add_test(tc, g68_malformed_commands_are_refused);
+	tcase_add_test(tc, g68_what_was_not_negotiated_is_refused);
+	tcase_add_test(tc, g68_answers_need_room);
+	tcase_add_test(tc, g68_control_is_behind_the_pairs_that_are_known);
 	return test_run("net_control", tc);
 }

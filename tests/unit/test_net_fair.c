@@ -258,25 +258,25 @@ static void check_floods(bool tx, uint32_t rx_len)
 	ck_assert_uint_ge(sum, (uint64_t)floods * ROUNDS * QUANTUM / 2);
 }
 
-START_TEST(beside_a_guest_that_floods_transmit)
+START_TEST(g66_beside_a_guest_that_floods_transmit)
 {
 	check_floods(true, 0);
 }
 END_TEST
 
-START_TEST(beside_an_outside_that_floods_receive)
+START_TEST(g67_beside_an_outside_that_floods_receive)
 {
 	check_floods(false, FRAME);
 }
 END_TEST
 
-START_TEST(beside_both)
+START_TEST(g67_beside_floods_both_ways)
 {
 	check_floods(true, FRAME);
 }
 END_TEST
 
-START_TEST(beside_long_packets)
+START_TEST(g67_beside_floods_of_long_packets)
 {
 	check_floods(true, BUFFER);
 }
@@ -287,9 +287,9 @@ int main(void)
 	TCase *tc = tcase_create("net_fair");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, beside_a_guest_that_floods_transmit);
-	tcase_add_test(tc, beside_an_outside_that_floods_receive);
-	tcase_add_test(tc, beside_both);
-	tcase_add_test(tc, beside_long_packets);
+	tcase_add_test(tc, g66_beside_a_guest_that_floods_transmit);
+	tcase_add_test(tc, g67_beside_an_outside_that_floods_receive);
+	tcase_add_test(tc, g67_beside_floods_both_ways);
+	tcase_add_test(tc, g67_beside_floods_of_long_packets);
 	return test_run("net_fair", tc);
 }

@@ -105,7 +105,7 @@ static bool goes_out(const struct virtio_net_hdr_v1 *h, uint32_t len)
 	return true;
 }
 
-START_TEST(headers_are_checked)
+START_TEST(g66_headers_are_checked)
 {
 	open_with(layouts[_i] | HOST);
 	for (int i = 0; i < HEADERS; i++) {
@@ -119,7 +119,7 @@ START_TEST(headers_are_checked)
 END_TEST
 
 /* What was not agreed on cannot be asked for. */
-START_TEST(offloads_are_those_agreed_on)
+START_TEST(g66_offloads_are_those_agreed_on)
 {
 	static const struct virtio_net_hdr_v1 none;
 
@@ -137,7 +137,7 @@ START_TEST(offloads_are_those_agreed_on)
 END_TEST
 
 /* 64 KiB in single bytes would be an hour of the host's for a millisecond of the guest's. */
-START_TEST(segments_are_not_too_many)
+START_TEST(g66_segments_are_not_too_many)
 {
 	const uint32_t len = VDB_NET_MAX;
 	struct virtio_net_hdr_v1 h = header(1, 1, 54, 1, 34, 16);
@@ -157,7 +157,7 @@ END_TEST
 
 static const uint32_t lengths[] = {0, 1, 11, 12, 13, 25, 26, VDB_NET_MAX, VDB_NET_MAX + 1, 100000};
 
-START_TEST(frames_have_a_length)
+START_TEST(g66_frames_have_a_length)
 {
 	struct vdb_net_stats stats;
 	uint32_t len, good;
@@ -175,7 +175,7 @@ START_TEST(frames_have_a_length)
 END_TEST
 
 /* With something to be written; from where there is no memory: each comes back, and the next one goes. */
-START_TEST(chains_that_are_no_packets)
+START_TEST(g66_chains_that_are_no_packets)
 {
 	const struct virtq_buf both[] = {{.gpa = ready_rig_data(1, 0), .len = 100},
 	                                 {.gpa = ready_rig_data(1, 200), .len = 100, .write = true}};
@@ -205,7 +205,7 @@ static void up_with_ring(uint64_t features, uint32_t entries)
 }
 
 /* A packet in 26 buffers, header and all. */
-START_TEST(buffers_of_a_byte)
+START_TEST(g67_buffers_of_a_byte)
 {
 	net_rig_open(&r, &(struct net_rig_config){0});
 	up_with_ring(layouts[_i % 2] | BIT(MRG_RXBUF), 64);
@@ -231,7 +231,7 @@ static void expect_back(uint32_t n, uint32_t len)
 }
 
 /* The whole ring is too little: dropped, and counted; the netdev is not called for ever. */
-START_TEST(rings_that_are_too_small)
+START_TEST(g67_rings_that_are_too_small)
 {
 	bool taken;
 
@@ -258,7 +258,7 @@ START_TEST(rings_that_are_too_small)
 END_TEST
 
 /* More pieces than a room has: for one packet that is too much, for others they are buffers. */
-START_TEST(pieces_that_are_too_many)
+START_TEST(g67_pieces_that_are_too_many)
 {
 	net_rig_open(&r, &(struct net_rig_config){0});
 	up_with_ring(BIT(MRG_RXBUF), 256);
@@ -275,7 +275,7 @@ START_TEST(pieces_that_are_too_many)
 END_TEST
 
 /* A driver that has not agreed to merge gives whole buffers, or gets nothing that is longer. */
-START_TEST(buffers_that_are_too_short)
+START_TEST(g67_buffers_that_are_too_short)
 {
 	bool taken;
 
@@ -314,7 +314,7 @@ static int take_and_ask_again(void *port)
 
 /* A netdev that cannot throw away what it has not read yet asks on: it is called as often as there are
  * buffers to go back, not for ever. */
-START_TEST(hopeless_buffers_go_back)
+START_TEST(g67_hopeless_buffers_go_back)
 {
 	open_with(layouts[_i % 2] | (_i / 2 ? BIT(MRG_RXBUF) : 0));
 	net_give_many(&r, 0, 16, 1);
@@ -327,7 +327,7 @@ START_TEST(hopeless_buffers_go_back)
 }
 END_TEST
 
-START_TEST(buffers_to_be_read)
+START_TEST(g67_buffers_to_be_read)
 {
 	const struct virtq_buf both[] = {{.gpa = NET_FREE, .len = 100},
 	                                 {.gpa = NET_FREE + 100, .len = 1600, .write = true}};
@@ -367,7 +367,7 @@ static void until_it_sleeps(uint64_t before)
 }
 
 /* Whatever the outside has: nobody is called for it, and the loop sleeps. */
-START_TEST(no_buffers_and_a_flood)
+START_TEST(g67_no_buffers_and_a_flood)
 {
 	uint64_t before;
 
@@ -396,17 +396,17 @@ int main(void)
 {
 	TCase *tc = tcase_create("net_hostile");
 
-	tcase_add_loop_test(tc, headers_are_checked, 0, 2);
-	tcase_add_loop_test(tc, offloads_are_those_agreed_on, 0, 2);
-	tcase_add_test(tc, segments_are_not_too_many);
-	tcase_add_loop_test(tc, frames_have_a_length, 0, 2 * (int)(sizeof(lengths) / sizeof(lengths[0])));
-	tcase_add_loop_test(tc, chains_that_are_no_packets, 0, 2);
-	tcase_add_loop_test(tc, buffers_of_a_byte, 0, 4);
-	tcase_add_loop_test(tc, rings_that_are_too_small, 0, 8);
-	tcase_add_test(tc, pieces_that_are_too_many);
-	tcase_add_loop_test(tc, buffers_that_are_too_short, 0, 8);
-	tcase_add_loop_test(tc, hopeless_buffers_go_back, 0, 4);
-	tcase_add_loop_test(tc, buffers_to_be_read, 0, 4);
-	tcase_add_loop_test(tc, no_buffers_and_a_flood, 0, 2);
+	tcase_add_loop_test(tc, g66_headers_are_checked, 0, 2);
+	tcase_add_loop_test(tc, g66_offloads_are_those_agreed_on, 0, 2);
+	tcase_add_test(tc, g66_segments_are_not_too_many);
+	tcase_add_loop_test(tc, g66_frames_have_a_length, 0, 2 * (int)(sizeof(lengths) / sizeof(lengths[0])));
+	tcase_add_loop_test(tc, g66_chains_that_are_no_packets, 0, 2);
+	tcase_add_loop_test(tc, g67_buffers_of_a_byte, 0, 4);
+	tcase_add_loop_test(tc, g67_rings_that_are_too_small, 0, 8);
+	tcase_add_test(tc, g67_pieces_that_are_too_many);
+	tcase_add_loop_test(tc, g67_buffers_that_are_too_short, 0, 8);
+	tcase_add_loop_test(tc, g67_hopeless_buffers_go_back, 0, 4);
+	tcase_add_loop_test(tc, g67_buffers_to_be_read, 0, 4);
+	tcase_add_loop_test(tc, g67_no_buffers_and_a_flood, 0, 2);
 	return test_run("net_hostile", tc);
 }

@@ -239,7 +239,7 @@ static void spoil(uint32_t at, uint8_t value)
 	ck_assert_int_eq(vdb__segment_begin(&s), -EPROTO);
 }
 
-START_TEST(headers_that_lie)
+START_TEST(g66_headers_that_lie)
 {
 	spoil(12, 0x99);      /* not IP */
 	spoil(14, 0x46);      /* options that TCP's header is in */
@@ -266,7 +266,7 @@ START_TEST(headers_that_lie)
 END_TEST
 
 /* Whatever it is, nothing is read or written outside: the sanitizers watch. */
-START_TEST(anything)
+START_TEST(g66_segments_of_anything)
 {
 	unsigned seed = 1;
 
@@ -288,4 +288,5 @@ START_TEST(anything)
 }
 END_TEST
 
-SUITE("net_segment", segments, checksums, the_sum_that_udp_has_no_word_for, headers_that_lie, anything)
+SUITE("net_segment", segments, checksums, the_sum_that_udp_has_no_word_for, g66_headers_that_lie,
+      g66_segments_of_anything)

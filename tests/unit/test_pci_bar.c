@@ -66,7 +66,7 @@ START_TEST(they_are_placed_and_quiet)
 }
 END_TEST
 
-START_TEST(they_say_their_size)
+START_TEST(g24_sizing_moves_nothing)
 {
 	struct pci_test_function f;
 	struct pci_rig rig;
@@ -126,7 +126,7 @@ START_TEST(they_move)
 }
 END_TEST
 
-START_TEST(where_something_else_is_they_do_not_decode)
+START_TEST(g24_where_something_else_is_they_do_not_decode)
 {
 	const struct vdb_bus_ops none = {.size = sizeof(none)};
 	/* Outside the windows: memory's place, a chip's, the top, config space's own. */
@@ -216,7 +216,7 @@ START_TEST(a_full_window_is_said)
 END_TEST
 
 /* A window of config space reaches a BAR wherever it decodes, and never beyond it (HOSTILE G23). */
-START_TEST(windows_reach_inside_only)
+START_TEST(g23_windows_reach_inside_only)
 {
 	static const struct {
 		uint32_t bar;
@@ -270,7 +270,7 @@ static void *move_and_use(void *arg)
 	return NULL;
 }
 
-START_TEST(two_that_move_each_other_do_not_wait_for_ever)
+START_TEST(g24_two_that_move_each_other_do_not_wait)
 {
 	struct pci_test_function f[2];
 	struct pci_rig rig;
@@ -314,6 +314,6 @@ START_TEST(a_loops_thread_moves_nothing)
 }
 END_TEST
 
-SUITE("pci_bar", they_are_placed_and_quiet, they_say_their_size, they_move,
-      where_something_else_is_they_do_not_decode, two_change_places, a_full_window_is_said,
-      windows_reach_inside_only, two_that_move_each_other_do_not_wait_for_ever, a_loops_thread_moves_nothing)
+SUITE("pci_bar", they_are_placed_and_quiet, g24_sizing_moves_nothing, they_move,
+      g24_where_something_else_is_they_do_not_decode, two_change_places, a_full_window_is_said,
+      g23_windows_reach_inside_only, g24_two_that_move_each_other_do_not_wait, a_loops_thread_moves_nothing)

@@ -53,7 +53,7 @@ START_TEST(a_function_says_what_it_is)
 }
 END_TEST
 
-START_TEST(only_what_may_be_written_is)
+START_TEST(g17_only_what_may_be_written_is)
 {
 	struct pci_test_function f;
 	struct pci_rig rig;
@@ -102,7 +102,7 @@ START_TEST(both_ways_in_show_the_same_at_every_width)
 END_TEST
 
 /* HOSTILE G16. */
-START_TEST(odd_accesses_read_ones_and_write_nowhere)
+START_TEST(g16_odd_accesses_read_ones_and_write_nowhere)
 {
 	struct pci_test_function f;
 	struct pci_rig rig;
@@ -374,8 +374,8 @@ START_TEST(a_host_without_memory_gets_nothing_half)
 }
 END_TEST
 
-SUITE("pci_config", the_bridge_and_nothing_else, a_function_says_what_it_is, only_what_may_be_written_is,
-      both_ways_in_show_the_same_at_every_width, odd_accesses_read_ones_and_write_nowhere,
+SUITE("pci_config", the_bridge_and_nothing_else, a_function_says_what_it_is, g17_only_what_may_be_written_is,
+      both_ways_in_show_the_same_at_every_width, g16_odd_accesses_read_ones_and_write_nowhere,
       capabilities_are_a_list, msix_shows_table_and_pending_bits, bus_mastering_is_told_when_it_changes,
       the_status_register_says_that_an_interrupt_is_wanted, slots_are_given_out,
       windows_that_cannot_be_are_refused, the_config_in_use_is_told, a_host_without_memory_gets_nothing_half)

@@ -126,7 +126,7 @@ START_TEST(every_kind_of_region)
 }
 END_TEST
 
-START_TEST(requests_of_any_shape)
+START_TEST(g50_pmem_requests_of_any_shape)
 {
 	const struct virtq_buf cut[] = {out(0, 1), out(1, 3), in(64, 3), in(67, 1)};
 	const struct virtq_buf large[] = {out(0, 60), in(64, 100)};
@@ -149,7 +149,7 @@ START_TEST(requests_of_any_shape)
 END_TEST
 
 /* An answer that lies nowhere is not given; the device goes on. */
-START_TEST(an_answer_to_no_memory)
+START_TEST(g43_pmem_an_answer_to_no_memory)
 {
 	const struct virtq_buf wild[] = {out(0, 4), {UINT64_C(0xdead0000), 4, true}};
 	const struct virtq_buf half[] = {out(0, 4), in(64, 2), {UINT64_C(0xdead0000), 2, true}};
@@ -164,7 +164,7 @@ START_TEST(an_answer_to_no_memory)
 END_TEST
 
 /* Nobody can be told: the queue is broken, and well again after a reset. */
-START_TEST(a_request_without_room_for_an_answer)
+START_TEST(g50_pmem_a_request_without_room_for_an_answer)
 {
 	const struct virtq_buf bad[][2] = {{out(0, 4), out(4, 4)}, {out(0, 4), in(64, 3)}};
 
@@ -211,9 +211,9 @@ int main(void)
 	TCase *tc = tcase_create("pmem");
 
 	tcase_add_loop_test(tc, every_kind_of_region, 0, 10);
-	tcase_add_test(tc, requests_of_any_shape);
-	tcase_add_test(tc, an_answer_to_no_memory);
-	tcase_add_test(tc, a_request_without_room_for_an_answer);
+	tcase_add_test(tc, g50_pmem_requests_of_any_shape);
+	tcase_add_test(tc, g43_pmem_an_answer_to_no_memory);
+	tcase_add_test(tc, g50_pmem_a_request_without_room_for_an_answer);
 	tcase_add_test(tc, regions_that_cannot_be_one);
 	return test_run("pmem", tc);
 }

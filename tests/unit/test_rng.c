@@ -95,7 +95,7 @@ START_TEST(g73_more_than_there_is_memory)
 }
 END_TEST
 
-START_TEST(nothing_to_fill_is_nothing)
+START_TEST(g73_nothing_to_fill_is_nothing)
 {
 	const struct virtq_buf bufs[] = {{ready_rig_data(0, 0), 64, false}};
 
@@ -146,7 +146,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, buffers_are_filled);
 	tcase_add_test(tc, g73_more_than_there_is_memory);
-	tcase_add_test(tc, nothing_to_fill_is_nothing);
+	tcase_add_test(tc, g73_nothing_to_fill_is_nothing);
 	tcase_add_test(tc, a_signal_is_no_failure);
 	tcase_add_test(tc, a_host_without_entropy_gives_none);
 	tcase_add_test(tc, what_is_the_devices_own_is_refused);

@@ -68,7 +68,7 @@ START_TEST(a_slow_receiver_gets_it_later)
 END_TEST
 
 /* It costs the sender a part of its ring, for a while; and nothing turns. */
-START_TEST(a_receiver_that_never_reads)
+START_TEST(g67_a_receiver_that_never_reads)
 {
 	uint64_t turns;
 
@@ -112,7 +112,7 @@ START_TEST(what_comes_later_waits_longer)
 END_TEST
 
 /* One that floods has its share of the queue; others have theirs. */
-START_TEST(a_flood_leaves_room_for_others)
+START_TEST(g67_a_flood_leaves_room_for_others)
 {
 	set_up();
 	send_many(0, 1, 100);
@@ -235,7 +235,7 @@ START_TEST(the_switch_goes_first)
 }
 END_TEST
 
-SUITE("switch_wait", a_slow_receiver_gets_it_later, a_receiver_that_never_reads,
-      what_comes_later_waits_longer, a_flood_leaves_room_for_others, to_all_of_whom_some_are_slow,
+SUITE("switch_wait", a_slow_receiver_gets_it_later, g67_a_receiver_that_never_reads,
+      what_comes_later_waits_longer, g67_a_flood_leaves_room_for_others, to_all_of_whom_some_are_slow,
       a_flood_to_all, the_receiver_goes, the_sender_goes, all_go_at_once, the_loop_ends,
       the_switch_goes_first)

@@ -201,7 +201,7 @@ START_TEST(nothing_happens_when_nothing_comes)
 END_TEST
 
 /* G67: the host floods a guest that gives no buffers: the tap's queue takes what it holds, and drops. */
-START_TEST(a_guest_without_buffers_is_flooded_in_vain)
+START_TEST(g67_a_guest_without_buffers_is_flooded_in_vain)
 {
 	struct vdb_tap_info info;
 	uint64_t reads;
@@ -332,7 +332,7 @@ int main(void)
 	tcase_add_test(tc, a_packet_to_the_guest_is_a_tenth_of_a_system_call);
 	tcase_add_test(tc, a_packet_from_the_guest_is_a_tenth_of_a_system_call);
 	tcase_add_test(tc, nothing_happens_when_nothing_comes);
-	tcase_add_loop_test(tc, a_guest_without_buffers_is_flooded_in_vain, 0, KINDS);
+	tcase_add_loop_test(tc, g67_a_guest_without_buffers_is_flooded_in_vain, 0, KINDS);
 	tcase_add_test(tc, packets_longer_than_a_buffer_get_several);
 	tcase_add_test(tc, what_finds_no_room_is_not_lost);
 	tcase_add_test(tc, what_never_fits_is_dropped_and_counted);

@@ -40,7 +40,7 @@ START_TEST(every_width_inside)
 }
 END_TEST
 
-START_TEST(outside_is_nothing)
+START_TEST(g17_outside_of_the_configuration_is_nothing)
 {
 	static const uint64_t offsets[] = {13, 17, 20, 0xfff, UINT32_MAX, UINT64_MAX, UINT64_MAX - 7};
 	uint8_t before[VRIG_CONFIG];
@@ -117,7 +117,7 @@ static void *change(void *arg)
 }
 
 /* As a driver reads it. */
-START_TEST(two_reads_of_one_generation_belong_together)
+START_TEST(g19_two_reads_of_one_generation_belong_together)
 {
 	uint64_t before, after;
 	uint8_t generation;
@@ -161,11 +161,11 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, every_width_inside);
-	tcase_add_test(tc, outside_is_nothing);
+	tcase_add_test(tc, g17_outside_of_the_configuration_is_nothing);
 	tcase_add_test(tc, changes_are_told_to_a_driver);
 	tcase_add_test(tc, a_write_may_change_it);
 	tcase_add_test(tc, a_change_that_was_not_told_is_seen);
-	tcase_add_test(tc, two_reads_of_one_generation_belong_together);
+	tcase_add_test(tc, g19_two_reads_of_one_generation_belong_together);
 	tcase_add_test(tc, changes_race_with_the_transports_end);
 	return test_run("virtio_config", tc);
 }

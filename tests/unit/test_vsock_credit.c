@@ -3,7 +3,7 @@
 #include "suite.h"
 #include "virtio/vsock_credit.h"
 
-START_TEST(counters_run_over)
+START_TEST(g70_counters_run_over)
 {
 	struct vdb__vsock_credit c = {.sent = UINT32_MAX - 9, .peer_taken = UINT32_MAX - 9};
 
@@ -20,7 +20,7 @@ START_TEST(counters_run_over)
 }
 END_TEST
 
-START_TEST(late_counts_change_nothing)
+START_TEST(g70_late_counts_change_nothing)
 {
 	struct vdb__vsock_credit c = {.sent = 1000, .peer_taken = 900};
 
@@ -32,7 +32,7 @@ START_TEST(late_counts_change_nothing)
 END_TEST
 
 /* However much it offers, what is under way stays known from what is late. */
-START_TEST(more_than_can_be)
+START_TEST(g70_more_than_can_be)
 {
 	struct vdb__vsock_credit c = {0};
 
@@ -45,7 +45,7 @@ START_TEST(more_than_can_be)
 }
 END_TEST
 
-START_TEST(offers_shrink)
+START_TEST(g70_offers_shrink)
 {
 	struct vdb__vsock_credit c = {.sent = 50};
 
@@ -74,5 +74,5 @@ START_TEST(our_own_window)
 }
 END_TEST
 
-SUITE("vsock credit", counters_run_over, late_counts_change_nothing, more_than_can_be, offers_shrink,
-      our_own_window)
+SUITE("vsock credit", g70_counters_run_over, g70_late_counts_change_nothing, g70_more_than_can_be,
+      g70_offers_shrink, our_own_window)

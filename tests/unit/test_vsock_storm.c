@@ -289,7 +289,7 @@ END_TEST
 
 /* All that may be kept is promised among the connections: the more there are, the less a new one gets, and
  * the sum stays. */
-START_TEST(windows_shrink_before_memory_grows)
+START_TEST(g71_windows_shrink_before_memory_grows)
 {
 	enum { N = 64 };
 	const struct vdb_vsock_config config = {
@@ -329,7 +329,7 @@ END_TEST
 /* ---- Fairness ---- */
 
 /* Each that has something has a packet in its turn, whatever the others have. */
-START_TEST(connections_take_turns)
+START_TEST(g71_connections_take_turns)
 {
 	enum { N = 5 };
 	static char data[64 * 1024];
@@ -370,7 +370,7 @@ int main(void)
 	tcase_add_test(tc, g71_data_that_nobody_receives);
 	tcase_add_test(tc, g71_no_buffer_for_events);
 	tcase_add_test(tc, g71_host_programs_that_never_read);
-	tcase_add_test(tc, windows_shrink_before_memory_grows);
-	tcase_add_test(tc, connections_take_turns);
+	tcase_add_test(tc, g71_windows_shrink_before_memory_grows);
+	tcase_add_test(tc, g71_connections_take_turns);
 	return test_run_within("vsock storm", tc, 120);
 }
