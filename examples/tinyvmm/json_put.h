@@ -24,9 +24,13 @@ static inline void put_uring(struct json_object *to, const struct vdb_loop_stats
 		uint64_t feature;
 		const char *name;
 	} names[] = {
-	        {VDB_LOOP_HAS_RING_FD, "ring_fd"}, {VDB_LOOP_HAS_SQPOLL, "sqpoll"},
-	        {VDB_LOOP_HAS_FILES, "files"},     {VDB_LOOP_HAS_MEMORY, "memory"},
-	        {VDB_LOOP_HAS_IOPOLL, "iopoll"},   {VDB_LOOP_HAS_SIGNALS, "signals"},
+	        {VDB_LOOP_HAS_RING_FD, "ring_fd"},
+	        {VDB_LOOP_HAS_SQPOLL, "sqpoll"},
+	        {VDB_LOOP_HAS_FILES, "files"},
+	        {VDB_LOOP_HAS_MEMORY, "memory"},
+	        {VDB_LOOP_HAS_IOPOLL, "iopoll"},
+	        {VDB_LOOP_HAS_SIGNALS, "signals"},
+	        {VDB_LOOP_HAS_RESTRICTIONS, "restricted"},
 	};
 	struct json_object *features = json_object_new_array();
 

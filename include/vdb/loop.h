@@ -177,6 +177,9 @@ VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_
 #define VDB_LOOP_HAS_MEMORY (1u << 3)  /* VDB_LOOP_REGISTER_MEMORY: see memory, memory_refused */
 #define VDB_LOOP_HAS_IOPOLL (1u << 4)  /* a ring for it: see polled */
 #define VDB_LOOP_HAS_SIGNALS (1u << 5) /* interrupts by call_fd may go with what else is submitted */
+/* Its rings take nothing but what the loop itself submits: filters of system calls (vdb/sandbox.h) do not see
+ * what goes through a ring. Missing on kernels before 5.10 and with VDB_ENGINE_EPOLL, which has no ring. */
+#define VDB_LOOP_HAS_RESTRICTIONS (1u << 6)
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {

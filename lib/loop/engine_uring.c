@@ -225,6 +225,7 @@ int vdb__uring_create(struct vdb_loop *loop, struct vdb__engine **out)
 	vdb__store(&loop->stats.uring_flags, flags);
 	vdb__store(&loop->stats.features, flags & IORING_SETUP_SQPOLL ? VDB_LOOP_HAS_SQPOLL : 0);
 	vdb__uring_has(u, VDB_LOOP_HAS_SIGNALS, vdb__uring_signals(u));
+	vdb__uring_has(u, VDB_LOOP_HAS_RESTRICTIONS, vdb__uring_restrict(&u->ring, false));
 	vdb__uring_polled_open(u);
 	*out = &u->engine;
 	return 0;

@@ -13,6 +13,8 @@ void vdb__uring_polled_open(struct uring *u)
 	if (!(u->engine.loop->config.flags & VDB_LOOP_IOPOLL))
 		return;
 	u->has_polled = !vdb__uring_open_polled(u->engine.loop, &u->polled);
+	if (u->has_polled && !vdb__uring_restrict(&u->polled, true))
+		vdb__uring_has(u, VDB_LOOP_HAS_RESTRICTIONS, false); /* of both, or none */
 	vdb__uring_has(u, VDB_LOOP_HAS_IOPOLL, u->has_polled);
 }
 

@@ -7,21 +7,6 @@
 #include "base/error.h"
 #include "loop/state.h"
 
-/* All that is ever submitted. */
-static const uint8_t opcodes[] = {
-        IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ,        IORING_OP_READV,
-        IORING_OP_WRITE,    IORING_OP_WRITEV,       IORING_OP_FSYNC,       IORING_OP_FALLOCATE,
-        IORING_OP_NOP,      IORING_OP_READ_FIXED,   IORING_OP_WRITE_FIXED,
-};
-
-bool vdb__uring_submits(uint8_t opcode)
-{
-	for (size_t i = 0; i < sizeof(opcodes); i++)
-		if (opcodes[i] == opcode)
-			return true;
-	return false;
-}
-
 /* Newest kernel first: each step gives up what an older one does not know. Some make sense only with others,
  * or not with others at all. */
 static const struct step {

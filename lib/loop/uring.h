@@ -16,7 +16,11 @@ int vdb__uring_open_polled(const struct vdb_loop *loop, struct io_uring *ring);
 /* The calling thread becomes the one that may use the ring. 0 or a positive errno. */
 int vdb__uring_enable(struct io_uring *ring);
 
-/* Whether an IORING_OP_* is one that the engine submits: all others could be forbidden to its rings. */
+/* Before it is enabled: from then on the ring takes what the engine submits and registers, and nothing else.
+ * `polled`: the one of VDB_LOOP_IOPOLL. False: this kernel has no such thing; the ring takes all. */
+bool vdb__uring_restrict(struct io_uring *ring, bool polled);
+
+/* Whether an IORING_OP_* is one that the engine submits: all others are forbidden to its rings. */
 bool vdb__uring_submits(uint8_t opcode);
 
 #endif
