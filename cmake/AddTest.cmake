@@ -4,6 +4,7 @@
 #   /* ENGINES */               run it twice, with VDB_TEST_ENGINE=uring and =epoll
 #   /* WRAP: ioctl calloc */    link it with -Wl,--wrap= for each (the test defines __wrap_ioctl);
 #                               may be said on several lines
+#   /* FAULTS */                link it with the layer of faults, see tests/support/fault.h
 #   /* GUEST: echo */           embed the image of kvm/guest/echo.c, as echo_guest and echo_guest_end
 #   /* LABELS: tsan slow */     more ctest labels; `tsan` puts it into the TSan run
 #   /* TIMEOUT: 300 */          seconds, instead of 120
@@ -13,6 +14,9 @@
 # faults/f5_a_failed_fsync, wherever it stands. Programs in hostile/ and faults/ hold nothing else and are
 # run by their cases alone.
 set(VDB_TEST_HEAD_LINES 15)
+set(VDB_FAULT_WRAPS preadv2 pwritev2 fdatasync fallocate epoll_wait write
+  io_uring_submit io_uring_submit_and_wait io_uring_submit_and_get_events
+  io_uring_queue_init_params io_uring_register_buffers_update_tag)
 
 # The words after `/* KEY:` in the head of a source; "" if it is not there. `/* KEY */` gives ON.
 function(vdb_test_says source key out)
@@ -77,6 +81,10 @@ function(vdb_add_test source label)
   target_link_libraries(${program} PRIVATE vdb_test_support)
 
   vdb_test_says(${source} WRAP wraps)
+  vdb_test_says(${source} FAULTS faults)
+  if(faults)
+    list(APPEND wraps ${VDB_FAULT_WRAPS})
+  endif()
   list(APPEND wraps _tcase_add_test srunner_ntests_failed) # see support/cases.c
   foreach(symbol IN LISTS wraps)
     target_link_options(${program} PRIVATE -Wl,--wrap=${symbol})
