@@ -73,6 +73,10 @@ struct vdb_loop_config {
 	 * ring's requests are in flight, when it interrupts often; 0 = each is raised in its turn. Never
 	 * for the last request in flight. */
 	uint32_t coalesce_ns;
+	/* io_uring: kernel threads, at most, for I/O that would have to wait, and as many for what is no file
+	 * or block device. They are the thread's that runs the loop, whatever ring asks for them. 0 = the
+	 * kernel's number for files (four for each CPU, and NUMA node), 64 for the rest. */
+	uint32_t io_workers;
 };
 
 /* config may be NULL. VDB_ENGINE_URING: -ENOSYS, -EPERM where it is forbidden. */

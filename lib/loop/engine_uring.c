@@ -50,14 +50,14 @@ static void nap(void)
 	(void)nanosleep(&millisecond, NULL);
 }
 
-/* EINTR, EAGAIN (no memory just now), EBUSY (the CQ must be reaped first): go on. */
+/* EINTR, EAGAIN and ENOMEM (no memory just now), EBUSY (the CQ must be reaped first): go on. */
 static int judge(struct uring *u, int ret)
 {
 	if (ret >= 0 || ret == -EINTR || ret == -ETIME) {
 		u->barren = 0;
 		return 0;
 	}
-	if (ret == -EAGAIN || ret == -EBUSY) {
+	if (ret == -EAGAIN || ret == -EBUSY || ret == -ENOMEM) {
 		if (!io_uring_cq_ready(&u->ring) && ++u->barren > 1)
 			nap();
 		return 0;
@@ -129,8 +129,10 @@ static int uring_bind(struct vdb__engine *engine, bool stays)
 		if (err)
 			return vdb__fail_sys(err, "loop: enable the io_uring");
 	}
-	if (!u->enabled)
+	if (!u->enabled) {
 		vdb__uring_polled_enable(u);
+		vdb__uring_limit_workers(&u->ring, engine->loop->config.io_workers);
+	}
 	u->enabled = true;
 	u->parked = false;
 	if (stays)

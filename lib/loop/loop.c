@@ -20,6 +20,7 @@
 #define MAX_ENTRIES 32768u
 #define MAX_QUANTUM (1ull << 40)
 #define MAX_POOL 64
+#define MAX_WORKERS 4096u
 #define KNOWN_FLAGS (VDB_LOOP_SQPOLL | VDB_LOOP_REGISTER_MEMORY | VDB_LOOP_IOPOLL)
 
 static int check_flags(const struct vdb_loop_config *own)
@@ -28,6 +29,8 @@ static int check_flags(const struct vdb_loop_config *own)
 		return vdb__fail(EINVAL, "loop: unknown flags %#x; see VDB_LOOP_*", own->flags);
 	if ((own->sq_idle_ms || own->sq_cpu) && !(own->flags & VDB_LOOP_SQPOLL))
 		return vdb__fail(EINVAL, "loop: sq_idle_ms, sq_cpu are for VDB_LOOP_SQPOLL");
+	if (own->io_workers > MAX_WORKERS)
+		return vdb__fail(EINVAL, "loop: io_workers %u is more than %u", own->io_workers, MAX_WORKERS);
 	return 0;
 }
 

@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "loop/state.h"
 
+#define UNBOUND_WORKERS 64u
+
 /* Newest kernel first: each step gives up what an older one does not know. Some make sense only with others,
  * or not with others at all. */
 static const struct step {
@@ -137,4 +139,13 @@ int vdb__uring_enable(struct io_uring *ring)
 	int err = io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
 	return err < 0 ? -err : 0;
+}
+
+/* Of itself the kernel makes as many as RLIMIT_NPROC allows, for what may wait for ever. Before Linux 5.15 it
+ * is not to be told. */
+void vdb__uring_limit_workers(struct io_uring *ring, uint32_t most)
+{
+	unsigned values[2] = {most, most ? most : UNBOUND_WORKERS};
+
+	(void)io_uring_register_iowq_max_workers(ring, values);
 }

@@ -16,6 +16,9 @@ int vdb__uring_open_polled(const struct vdb_loop *loop, struct io_uring *ring);
 /* The calling thread becomes the one that may use the ring. 0 or a positive errno. */
 int vdb__uring_enable(struct io_uring *ring);
 
+/* How many threads the kernel may make for what this thread submits; 0 = see vdb_loop_config. */
+void vdb__uring_limit_workers(struct io_uring *ring, uint32_t most);
+
 /* Before it is enabled: from then on the ring takes what the engine submits and registers, and nothing else.
  * `polled`: the one of VDB_LOOP_IOPOLL. False: this kernel has no such thing; the ring takes all. */
 bool vdb__uring_restrict(struct io_uring *ring, bool polled);

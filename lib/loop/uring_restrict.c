@@ -18,8 +18,13 @@ static const uint8_t opcodes[] = {
 
 /* All that is registered once a ring is enabled, and taken back. */
 static const uint8_t registers[] = {
-        IORING_REGISTER_FILES,          IORING_REGISTER_FILES_UPDATE, IORING_REGISTER_BUFFERS2,
-        IORING_REGISTER_BUFFERS_UPDATE, IORING_REGISTER_RING_FDS,     IORING_UNREGISTER_RING_FDS,
+        IORING_REGISTER_FILES,
+        IORING_REGISTER_FILES_UPDATE,
+        IORING_REGISTER_BUFFERS2,
+        IORING_REGISTER_BUFFERS_UPDATE,
+        IORING_REGISTER_RING_FDS,
+        IORING_UNREGISTER_RING_FDS,
+        IORING_REGISTER_IOWQ_MAX_WORKERS,
 };
 #define REGISTERS (sizeof(registers) / sizeof(registers[0]))
 

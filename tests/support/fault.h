@@ -45,6 +45,9 @@ unsigned fault_asked(enum fault_op op);
 /* Said, and yet to happen; of all kinds. */
 unsigned fault_left(void);
 
+/* An older kernel: io_uring_setup() with any of these is EINVAL. */
+void fault_forget_flags(unsigned flags);
+
 /* A disk that has stopped answering: READ, WRITE or SYNC that come from now on, until fault_release(), stay
  * with the kernel, and cannot be cancelled. Then they have succeeded: reads find bytes of FAULT_BYTE,
  * writes went nowhere. Each holds a thread of the pool where there is no io_uring. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Faults of io_uring. An SQE is looked at once, when it is handed over: a short one is clipped, one that is to
- * fail becomes a NOP, and what that completes with is corrected before anybody can look, since the kernel
+ * Faults of io_uring. An SQE is looked at once, when it is handed over: a short one is clipped, one that is
+ * to fail becomes a NOP, and what that completes with is corrected before anybody can look, since the kernel
  * completes it within the call. One that is to be held becomes a read of an empty pipe, into the same memory.
  */
 #include <check.h>
@@ -34,6 +34,13 @@ static struct stuck {
 } stuck[STUCK];
 static unsigned stucks;
 static char waste[65537]; /* where the pipes' bytes go that are for nobody */
+
+static unsigned unknown; /* flags of io_uring_setup() */
+
+void fault_forget_flags(unsigned flags)
+{
+	__atomic_store_n(&unknown, flags, __ATOMIC_RELAXED);
+}
 
 /* ---- SQEs ---- */
 
@@ -257,19 +264,20 @@ int __wrap_io_uring_queue_init_params(unsigned n, struct io_uring *ring, struct 
 
 	if (fault__next(FAULT_SETUP, &result) && result < 0)
 		return (int)result;
-	err = __real_io_uring_queue_init_params(n, ring, p);
+	err = p->flags & __atomic_load_n(&unknown, __ATOMIC_RELAXED)
+	              ? -EINVAL
+	              : __real_io_uring_queue_init_params(n, ring, p);
 	if (!err)
 		seen[(unsigned)ring->ring_fd % RINGS] = 0;
 	return err;
 }
 
-int __real_io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned off,
-                                                const struct iovec *iov, const __u64 *tags, unsigned n)
-        __attribute__((weak));
-int __wrap_io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned off,
-                                                const struct iovec *iov, const __u64 *tags, unsigned n);
-int __wrap_io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned off,
-                                                const struct iovec *iov, const __u64 *tags, unsigned n)
+int __real_io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned off, const struct iovec *iov,
+                                                const __u64 *tags, unsigned n) __attribute__((weak));
+int __wrap_io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned off, const struct iovec *iov,
+                                                const __u64 *tags, unsigned n);
+int __wrap_io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned off, const struct iovec *iov,
+                                                const __u64 *tags, unsigned n)
 {
 	int64_t result;
 
