@@ -15,7 +15,8 @@
 #include "net/netdev.h"
 
 #define MIN_MTU 68u
-#define MAX_MTU 65521u /* a tap's */
+#define MAX_MTU 65521u   /* a tap's */
+#define FRAME_HEADER 22u /* two VLAN tags in it */
 
 /* ---- The link ---- */
 
@@ -33,6 +34,7 @@ struct vdb__tap_link vdb__tap_look(struct vdb__tap *tap)
 
 	if (tap->watch)
 		link = vdb__tap_watch_ask(tap->watch);
+	vdb__store(&tap->longest, link.known ? VDB_NET_HDR + FRAME_HEADER + link.mtu : UINT32_MAX);
 	if (!vdb__tap_is_gone(tap))
 		vdb_netdev_link(tap->netdev, !link.known || (link.up && link.carrier));
 	return link;
@@ -207,6 +209,8 @@ static struct vdb__tap *tap_new(uint32_t pairs)
 	if (!tap)
 		return NULL;
 	tap->pairs = pairs;
+	tap->segments = 1; /* until more is known */
+	tap->longest = UINT32_MAX;
 	for (uint32_t i = 0; i < pairs; i++)
 		tap->queues[i].tap = tap;
 	return tap;

@@ -65,6 +65,9 @@ struct vdb__tap {
 	uint32_t gone; /* any thread */
 	uint32_t mtu;  /* as it was at first */
 	uint32_t offloads;
+	/* Any thread: how long what comes from outside can be. */
+	uint32_t segments;            /* bool: as long as it likes, since the guest takes segments */
+	uint32_t longest;             /* else: with its header, by the link's MTU; UINT32_MAX = not known */
 	struct vdb__tap_watch *watch; /* NULL: its link cannot be seen */
 	uint32_t pairs;
 	struct vdb__tap_queue queues[];

@@ -26,6 +26,7 @@ _Static_assert(VDB_NET_CSUM == TUN_F_CSUM && VDB_NET_TSO4 == TUN_F_TSO4 && VDB_N
                        VDB_NET_USO4 == TUN_F_USO4 && VDB_NET_USO6 == TUN_F_USO6,
                "offloads are those of TUNSETOFFLOAD");
 #define USO (VDB_NET_USO4 | VDB_NET_USO6)
+#define SEGMENTS (TSO | VDB_NET_UFO | USO)
 #define TSO (VDB_NET_TSO4 | VDB_NET_TSO6)
 
 /* ---- What is wrong ---- */
@@ -216,8 +217,13 @@ int vdb__tap_offload(struct vdb__tap *tap, uint32_t offloads)
 
 	if ((kernel & USO) != USO) /* both, or it does the work itself */
 		kernel &= ~USO;
-	if (takes(tap->queues[0].fd->fd, kernel) || errno == EBADFD)
+	/* From before they may come until after they no longer may. */
+	if (kernel & SEGMENTS)
+		vdb__store(&tap->segments, 1u);
+	if (takes(tap->queues[0].fd->fd, kernel) || errno == EBADFD) {
+		vdb__store(&tap->segments, (uint32_t)((kernel & SEGMENTS) != 0));
 		return 0;
+	}
 	return vdb__fail_sys(errno, "tap %s: offloads %#x (TUNSETOFFLOAD)", tap->name, kernel);
 }
 

@@ -9,6 +9,10 @@
  * behind each lies a slot in host memory for what is longer. Such a packet's room is made larger, and the
  * rest copied; if the guest has no more room now, it and those that came after it wait in their slots, and
  * nothing is read until they are gone.
+ *
+ * A guest that takes no segments gets nothing longer than the MTU, and where that is less than a room no slot
+ * is put behind it: one piece is read for less than two. The MTU may grow before we hear of it; what fills
+ * such a room to the brim was longer, and is dropped.
  */
 #include <poll.h>
 #include <string.h>
@@ -26,15 +30,22 @@
 #define FIRST_BURST 4u
 #define PAUSE_NS 10000000u
 
-/* Untouched memory costs nothing, and most slots stay so. */
+/* A packet and what is behind its room. */
 struct slot {
-	struct iovec iov[VDB_NET_ROOM_IOV + 1];
-	uint32_t len; /* of the packet that waits here, 0 = none */
+	uint32_t len;        /* of the packet that waits in its spill, 0 = none */
+	struct iovec iov[2]; /* of a read: one buffer and the spill, as nearly always */
+};
+
+/* Untouched memory costs nothing, and most of this stays so. */
+struct spill {
+	struct iovec iov[VDB_NET_ROOM_IOV + 1]; /* of a read into a room of several pieces */
 	uint8_t bytes[SLOT_BYTES];
 } __attribute__((aligned(4096)));
 
+/* What every read touches lies close together: a page, not one of each slot. */
 struct vdb__tap_slots {
 	struct slot at[ROOMS];
+	struct spill spills[ROOMS];
 };
 
 /* ---- A burst ---- */
@@ -51,20 +62,35 @@ static struct slot *slot_of(const struct vdb_net_room *room)
 	return (struct slot *)(uintptr_t)room->scratch[1];
 }
 
+static struct spill *spill_of(const struct vdb__tap_queue *queue, const struct slot *slot)
+{
+	return &queue->slots->spills[slot - queue->slots->at];
+}
+
+/* Nothing longer comes, unless the MTU has just grown. */
+static bool is_ample(const struct vdb__tap *tap, const struct vdb_net_room *room)
+{
+	return room->len >= SLOT_BYTES ||
+	       (!vdb__load(&tap->segments) && room->len > vdb__load(&tap->longest));
+}
+
 static void start_read(struct vdb__tap_queue *queue, struct vdb_net_room *room, struct slot *slot)
 {
+	struct spill *spill = spill_of(queue, slot);
+	struct iovec *iov = room->niov == 1 ? slot->iov : spill->iov;
 	uint32_t niov = room->niov;
 
 	slot->len = 0;
-	memcpy(slot->iov, room->iov, niov * sizeof(*slot->iov));
-	if (room->len < SLOT_BYTES)
-		slot->iov[niov++] = (struct iovec){slot->bytes + room->len, SLOT_BYTES - room->len};
+	for (uint32_t i = 0; i < niov; i++)
+		iov[i] = room->iov[i];
+	if (!is_ample(queue->tap, room))
+		iov[niov++] = (struct iovec){spill->bytes + room->len, SLOT_BYTES - room->len};
 	room->scratch[0] = (uintptr_t)queue;
 	room->scratch[1] = (uintptr_t)slot;
 	room->io = (struct vdb_io){
 	        .op = VDB_IO_READV,
 	        .fd = queue->fd->fd,
-	        .iov = slot->iov,
+	        .iov = iov,
 	        .niov = niov,
 	        .file = queue->file,
 	        .flags = VDB_IO_NOWAIT,
@@ -102,7 +128,7 @@ static void spill(struct vdb__tap_queue *queue, struct vdb_net_room *room, uint3
 {
 	struct slot *slot = slot_of(room);
 	uint32_t left = len < room->len ? len : room->len;
-	uint8_t *to = slot->bytes;
+	uint8_t *to = spill_of(queue, slot)->bytes;
 
 	for (uint32_t i = 0; left; i++) {
 		uint32_t part = room->iov[i].iov_len < left ? (uint32_t)room->iov[i].iov_len : left;
@@ -126,7 +152,7 @@ static void put_spilled(struct vdb__tap_queue *queue)
 {
 	while (has_spilled(queue)) {
 		struct slot *slot = &queue->slots->at[queue->spilled];
-		struct iovec iov = {slot->bytes, slot->len};
+		struct iovec iov = {spill_of(queue, slot)->bytes, slot->len};
 
 		if (slot->len && vdb_net_put(queue->pair, &iov, 1, slot->len) == -EAGAIN)
 			return;
@@ -139,7 +165,9 @@ static void put_spilled(struct vdb__tap_queue *queue)
 /* What is behind the first `from` bytes lies in the slot. */
 static void copy_rest(const struct vdb_net_room *room, uint32_t from, uint32_t len)
 {
-	vdb__iov_put(room->iov, from, slot_of(room)->bytes + from, len - from);
+	const uint8_t *bytes = spill_of(queue_of(room), slot_of(room))->bytes;
+
+	vdb__iov_put(room->iov, from, bytes + from, len - from);
 }
 
 static void arrived(struct vdb__tap_queue *queue, struct vdb_net_room *room, uint32_t len)
@@ -209,6 +237,12 @@ static void burst_ended(struct vdb__tap_queue *queue)
 		vdb__tap_listen(queue);
 }
 
+/* Nothing was behind the room, and it is full: the kernel has cut something off. */
+static bool was_cut(const struct vdb_net_room *room, int64_t result)
+{
+	return result > VDB_NET_MAX || (result == room->len && room->io.niov == room->niov);
+}
+
 static void read_done(struct vdb_io *io, int64_t result)
 {
 	struct vdb_net_room *room = vdb__container(io, struct vdb_net_room, io);
@@ -216,7 +250,8 @@ static void read_done(struct vdb_io *io, int64_t result)
 	bool last = --queue->reading == 0;
 	uint32_t life = queue->life; /* with the last one the pair may be closed, and opened again */
 
-	if (result > VDB_NET_MAX) {
+	if (was_cut(room, result)) {
+		vdb__store(&queue->tap->longest, UINT32_MAX);
 		queue->filled++;
 		vdb_net_deliver(room, -EMSGSIZE);
 	} else if (result > 0) {

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <vdb/error.h>
 
+#include "base/atomic.h"
+#include "net/tap.h"
 #include "run.h"
 #include "tap_rig.h"
 
@@ -281,6 +283,35 @@ START_TEST(what_never_fits_is_dropped_and_counted)
 }
 END_TEST
 
+/* They are read into the room alone as long as the MTU says that they fit. It may have grown just now. */
+START_TEST(what_is_longer_than_the_mtu_was_comes_whole_or_is_counted)
+{
+	struct pair_rig_config config = {.mergeable = true, .buf_len = 256};
+	struct vdb__tap *tap;
+	uint32_t got = 0, seq;
+
+	open_with(&config);
+	tap = vdb__tap_of(t.netdev);
+	ck_assert_uint_eq(vdb__load(&tap->segments), 0);
+	ck_assert_uint_gt(vdb__load(&tap->longest), FRAME);
+	vdb__store(&tap->longest, 100u);
+	pair_rig_post(&t.pairs, 0, PAIR_RIG_ENTRIES);
+	for (uint32_t i = 0; i < 40; i++)
+		ck_assert(tap_rig_send(&t, i, i < 2 ? TAP_RIG_MIN : FRAME));
+	tap_rig_expect(&t, got++, TAP_RIG_MIN);
+	tap_rig_expect(&t, got++, TAP_RIG_MIN);
+	for (uint32_t last = 1; last < 39; last = seq, got++) {
+		ck_assert_uint_eq(pair_rig_receive(&t.pairs, 0, t.packet), VDB_NET_HDR + FRAME);
+		memcpy(&seq, t.packet + VDB_NET_HDR + 14, sizeof(seq));
+		ck_assert_uint_gt(seq, last);
+		tap_rig_check(t.packet + VDB_NET_HDR, seq, FRAME);
+	}
+	ck_assert_uint_gt(pair_rig_stats(&t.pairs, 0).rx_oversized, 0);
+	ck_assert_uint_eq(got + pair_rig_stats(&t.pairs, 0).rx_oversized, 40);
+	tap_rig_close(&t);
+}
+END_TEST
+
 START_TEST(jumbo_frames_go_both_ways)
 {
 	struct vdb_tap_config tap = {.mtu = 9000};
@@ -336,6 +367,7 @@ int main(void)
 	tcase_add_test(tc, packets_longer_than_a_buffer_get_several);
 	tcase_add_test(tc, what_finds_no_room_is_not_lost);
 	tcase_add_test(tc, what_never_fits_is_dropped_and_counted);
+	tcase_add_test(tc, what_is_longer_than_the_mtu_was_comes_whole_or_is_counted);
 	tcase_add_test(tc, jumbo_frames_go_both_ways);
 	tcase_add_loop_test(tc, a_reset_in_the_middle_loses_no_more_than_packets, 0, KINDS);
 	return test_run("tap", tc);
