@@ -297,6 +297,9 @@ VDB_EXPORT int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats
 	        .polled = vdb__load(&loop->stats.polled),
 	        .signals = vdb__load(&loop->stats.signals),
 	        .memory_refused = vdb__load(&loop->stats.memory_refused),
+	        .overtaken = vdb__load(&loop->stats.overtaken),
+	        .visit_most = vdb__load(&loop->stats.visit_most),
+	        .visit_requests = vdb__load(&loop->stats.visit_requests),
 	};
 
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_loop_stats");

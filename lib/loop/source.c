@@ -62,6 +62,7 @@ int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vd
 		return err;
 	}
 	source->since = 0;
+	source->place = (struct vdb__place){0};
 	source->state = VDB__HOT;
 	source->ending = false;
 	vdb__list_init(&source->link);
@@ -78,8 +79,9 @@ void vdb__source_ready(struct vdb__source *source)
 	vdb__list_remove(&source->link);
 	source->state = VDB__READY;
 	vdb__list_append(&tenant->ready, &source->link);
+	vdb__order_wait(&tenant->order, &source->place);
 	if (vdb__list_empty(&tenant->link))
-		vdb__list_append(&source->loop->active, &tenant->link);
+		vdb__tenant_queue(tenant);
 	vdb__loop_nudge(source->loop);
 }
 

@@ -13,6 +13,7 @@
 #include <vdb/loop.h>
 
 #include "base/list.h"
+#include "loop/order.h"
 
 struct vdb__source;
 struct vdb__throttle;
@@ -61,6 +62,7 @@ struct vdb__source {
 	struct vdb_tenant *tenant;
 	struct vdb__list link; /* in the tenant's ready list or the loop's hot list */
 	enum vdb__source_state state;
+	struct vdb__place place; /* among its tenant's */
 	bool owed;        /* the host has yet to answer requests of it: kept by its owner */
 	uint32_t looks;   /* found empty so often since it was last served */
 	uint32_t poll_ns; /* how long it is worth looking for requests, and for answers: poll.h */

@@ -41,6 +41,10 @@ struct vdb_tenant {
 	struct vdb__list ready; /* sources */
 	int64_t deficit;        /* what it may still be served; negative is debt */
 	uint64_t bytes, requests, turns;
+	struct vdb__place place; /* among the loop's */
+	struct vdb__order order; /* of its sources */
+	uint64_t wait_mark;      /* what the loop had served others when it began to wait */
+	uint64_t wait_most, overtaken;
 	struct vdb_limit *limit; /* of all its sources; holds a reference */
 };
 
@@ -62,7 +66,8 @@ struct vdb_loop {
 	struct vdb__watch wake; /* of wake_fd */
 	int wake_fd;            /* eventfd, never read: posts and stop */
 	struct vdb__polling polling;
-	uint64_t turn; /* its number */
+	uint64_t turn;           /* its number */
+	struct vdb__order order; /* of tenants */
 	uint64_t quantum;
 	uint32_t request_cost;
 	bool closing;
@@ -123,6 +128,8 @@ void vdb__arrivals_close(struct vdb_loop *loop);
 
 /* tenant.c: one deficit round robin round. Returns how many sources were served. */
 unsigned vdb__tenants_serve(struct vdb_loop *loop);
+/* It has work, and takes its place behind the others. */
+void vdb__tenant_queue(struct vdb_tenant *tenant);
 struct vdb_tenant *vdb__tenant_new(struct vdb_loop *loop);
 void vdb__tenant_unref(struct vdb_tenant *tenant);
 

@@ -76,6 +76,7 @@ void vdb__tenant_move(struct vdb_tenant *tenant, struct vdb_loop *loop)
 {
 	assert(vdb__list_empty(&tenant->link) && vdb__list_empty(&tenant->ready));
 	tenant->loop = loop;
+	tenant->place = (struct vdb__place){0};
 }
 
 VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats)
@@ -84,6 +85,8 @@ VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tena
 	        .bytes = vdb__load(&tenant->bytes),
 	        .requests = vdb__load(&tenant->requests),
 	        .turns = vdb__load(&tenant->turns),
+	        .overtaken = vdb__load(&tenant->overtaken),
+	        .wait_most = vdb__load(&tenant->wait_most),
 	};
 
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_tenant_stats");
@@ -97,6 +100,7 @@ void vdb__tenant_inherit(struct vdb_tenant *to, const struct vdb_tenant *from)
 static void account(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests)
 {
 	tenant->deficit -= (int64_t)cost;
+	tenant->wait_mark += cost;
 	vdb__count(&tenant->loop->stats.served, cost);
 	vdb__count(&tenant->bytes, bytes);
 	vdb__count(&tenant->requests, requests);
@@ -114,11 +118,26 @@ void vdb__source_charge(struct vdb__source *source, uint64_t bytes)
 		vdb__throttle_charge(source->throttle, bytes);
 }
 
+static void passed_over(struct vdb_tenant *tenant, bool so)
+{
+	if (!so)
+		return;
+	vdb__count(&tenant->overtaken, 1);
+	vdb__count(&tenant->loop->stats.overtaken, 1);
+}
+
+static void keep_most(uint64_t *most, uint64_t value)
+{
+	if (value > vdb__load(most))
+		vdb__store(most, value);
+}
+
 static uint64_t serve_source(struct vdb_tenant *tenant, struct vdb__source *source, uint64_t budget)
 {
 	uint64_t bytes = source->bytes, requests = source->requests;
 	uint64_t cost;
 
+	passed_over(tenant, vdb__order_visit(&tenant->order, &source->place));
 	if (source->throttle)
 		vdb__throttle_open(source->throttle, budget);
 	cost = source->ops->serve(source, budget);
@@ -167,16 +186,53 @@ static void put_back(struct vdb__source *source, struct vdb__list *stuck, uint64
 		return;
 	source->state = VDB__READY;
 	vdb__list_append(cost ? &source->tenant->ready : stuck, &source->link);
+	if (cost)
+		vdb__order_wait(&source->tenant->order, &source->place);
+	else
+		vdb__order_aside(&source->place);
+}
+
+void vdb__tenant_queue(struct vdb_tenant *tenant)
+{
+	struct vdb_loop *loop = tenant->loop;
+
+	vdb__order_wait(&loop->order, &tenant->place);
+	tenant->wait_mark = loop->stats.served;
+#ifdef VDB__LAST_FIRST /* a test shows that it notices */
+	vdb__list_append(loop->active.next, &tenant->link);
+#else
+	vdb__list_append(&loop->active, &tenant->link);
+#endif
+}
+
+/* Its turn has come: what went before it. */
+static void end_wait(struct vdb_tenant *tenant)
+{
+	struct vdb_loop *loop = tenant->loop;
+
+	passed_over(tenant, vdb__order_visit(&loop->order, &tenant->place));
+	keep_most(&tenant->wait_most, loop->stats.served - tenant->wait_mark);
+}
+
+static void end_visit(struct vdb_tenant *tenant, uint64_t requests, int64_t granted)
+{
+	struct vdb_loop_stats *stats = &tenant->loop->stats;
+
+	keep_most(&stats->visit_most, (uint64_t)(granted - tenant->deficit));
+	keep_most(&stats->visit_requests, tenant->requests - requests);
 }
 
 static unsigned visit(struct vdb_tenant *tenant)
 {
 	struct vdb__list stuck, *entry;
 	unsigned served = 0;
-	uint64_t cost;
+	uint64_t cost, requests = tenant->requests;
+	int64_t granted;
 
 	vdb__list_init(&stuck);
+	end_wait(tenant);
 	grant(tenant);
+	granted = tenant->deficit;
 	while (tenant->deficit > 0 && (entry = vdb__list_pop(&tenant->ready))) {
 		struct vdb__source *source = vdb__container(entry, struct vdb__source, link);
 
@@ -187,14 +243,15 @@ static unsigned visit(struct vdb_tenant *tenant)
 		put_back(source, &stuck, cost);
 	}
 	vdb__list_splice(&tenant->ready, &stuck);
+	end_visit(tenant, requests, granted);
 	return served;
 }
 
-static void requeue(struct vdb_loop *loop, struct vdb_tenant *tenant)
+static void requeue(struct vdb_tenant *tenant)
 {
 	vdb__list_remove(&tenant->link);
 	if (!vdb__list_empty(&tenant->ready))
-		vdb__list_append(&loop->active, &tenant->link);
+		vdb__tenant_queue(tenant);
 }
 
 unsigned vdb__tenants_serve(struct vdb_loop *loop)
@@ -211,7 +268,7 @@ unsigned vdb__tenants_serve(struct vdb_loop *loop)
 
 		/* Removed sources hold their reference until the end of the turn. */
 		served += visit(tenant);
-		requeue(loop, tenant);
+		requeue(tenant);
 	}
 	vdb__count(&loop->stats.turns, 1);
 	return served;

@@ -20,13 +20,22 @@ static _Noreturn void failed(const char *function, const char *what)
 	abort();
 }
 
+/* Room for `len` bytes; nothing of it is there yet. */
+static uint8_t *guarded(uint64_t len)
+{
+	uint8_t *all = mmap(NULL, len + 2 * (uint64_t)MOCK_GUARD, PROT_NONE,
+	                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	CHECK(all != MAP_FAILED);
+	return all + MOCK_GUARD;
+}
+
 void mock_ram_open(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len)
 {
 	struct vdb_region_config region = {
 	        .size = sizeof(region), .gpa = gpa, .len = len, .backing = VDB_MEM_HOST};
-	void *host = mmap(NULL, len + VDB_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *host = guarded(len);
 
-	CHECK(host != MAP_FAILED);
 	CHECK(mprotect(host, len, PROT_READ | PROT_WRITE) == 0);
 	ram->host = host;
 	ram->gpa = gpa;
@@ -40,10 +49,10 @@ void mock_ram_open_shared(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len)
 {
 	struct vdb_region_config region = {
 	        .size = sizeof(region), .gpa = gpa, .len = len, .backing = VDB_MEM_FD};
-	void *host = mmap(NULL, len + VDB_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *host = guarded(len);
 
 	region.fd = memfd_create("mock", MFD_CLOEXEC);
-	CHECK(host != MAP_FAILED && region.fd >= 0 && ftruncate(region.fd, (off_t)len) == 0);
+	CHECK(region.fd >= 0 && ftruncate(region.fd, (off_t)len) == 0);
 	CHECK(mmap(host, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, region.fd, 0) == host);
 	ram->host = host;
 	ram->gpa = gpa;
@@ -56,7 +65,7 @@ void mock_ram_open_shared(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len)
 void mock_ram_close(struct mock_ram *ram)
 {
 	CHECK(vdb_mem_destroy(ram->mem) == 0);
-	CHECK(munmap(ram->host, ram->len + VDB_PAGE_SIZE) == 0);
+	CHECK(munmap(ram->host - MOCK_GUARD, ram->len + 2 * (uint64_t)MOCK_GUARD) == 0);
 }
 
 void *mock_at(const struct mock_ram *ram, vdb_gpa_t gpa)

@@ -25,13 +25,15 @@ void mock_bell(struct vdb_guest *g);
 #endif
 #include <vdb/guest.h>
 
-/* One region of guest memory. Behind it lies an unmapped page, in the host too. */
+/* One region of guest memory. Before and behind it lies what nobody may touch, in the host too. */
 struct mock_ram {
 	struct vdb_mem *mem;
 	vdb_gpa_t gpa;
 	uint8_t *host;
 	uint64_t len;
 };
+
+#define MOCK_GUARD (1u << 20) /* bytes, on each side */
 
 void mock_ram_open(struct mock_ram *ram, vdb_gpa_t gpa, uint64_t len);
 /* The same, of a memfd: other processes may have it. */

@@ -30,6 +30,56 @@ START_TEST(nobody_is_ahead_for_a_while)
 }
 END_TEST
 
+/* Of everybody else at most one budget goes before one's own. */
+START_TEST(nobody_is_served_twice_while_another_waits)
+{
+	struct vdb_tenant_stats stats = {.size = sizeof(stats)};
+	struct vdb_loop_stats loop;
+
+	fair_setup(&fair);
+	fair_turns(&fair, 2000);
+	loop = test_loop_stats(fair.loop);
+	ck_assert_uint_eq(loop.overtaken, 0);
+	ck_assert_uint_ge(loop.visit_most, QUANTUM);
+	ck_assert_uint_le(loop.visit_most, QUANTUM + (128u << 10) + 4096);
+	ck_assert_uint_ge(loop.visit_requests, QUANTUM / (4096 + 512));
+	ck_assert_uint_le(loop.visit_requests, QUANTUM / 4096 + 1);
+	for (int i = 0; i < FAIR_TENANTS; i++) {
+		ck_assert_int_eq(vdb_tenant_stats(fair.tenants[i], &stats), 0);
+		ck_assert_uint_eq(stats.overtaken, 0);
+		ck_assert_uint_gt(stats.wait_most, QUANTUM);
+		ck_assert_uint_le(stats.wait_most, (FAIR_TENANTS - 1) * loop.visit_most);
+	}
+	fair_end(&fair);
+}
+END_TEST
+
+/* One that wakes up now and then waits for one budget of each, whenever it does. */
+START_TEST(who_has_just_become_ready_waits_for_one_budget_of_each)
+{
+	struct vdb_tenant_stats stats = {.size = sizeof(stats)};
+	struct fake sleeper = {.bytes = 512};
+	struct vdb_tenant *tenant;
+
+	fair_setup(&fair);
+	ck_assert_int_eq(vdb_tenant_create(fair.loop, &tenant), 0);
+	fake_add(fair.loop, &sleeper, tenant, 1);
+	for (int i = 0; i < 300; i++) {
+		fake_produce(&sleeper, 1);
+		fair_turns(&fair, 3 + i % 5);
+		while (vdb__load_acquire(&sleeper.work))
+			fair_turns(&fair, 1);
+	}
+	ck_assert_int_eq(vdb_tenant_stats(tenant, &stats), 0);
+	ck_assert_uint_eq(stats.overtaken, 0);
+	ck_assert_uint_gt(stats.wait_most, 0);
+	ck_assert_uint_le(stats.wait_most, FAIR_TENANTS * test_loop_stats(fair.loop).visit_most);
+	fake_remove(&sleeper);
+	vdb_tenant_destroy(tenant);
+	fair_end(&fair);
+}
+END_TEST
+
 START_TEST(rings_of_a_tenant_share_its_turns)
 {
 	struct fake *rings = &fair.rings[FAIR_TENANTS - 1]; /* the 16 of the last tenant */
@@ -174,6 +224,8 @@ int main(void)
 
 	tcase_add_test(tc, tenants_differ_by_at_most_a_quantum);
 	tcase_add_test(tc, nobody_is_ahead_for_a_while);
+	tcase_add_test(tc, nobody_is_served_twice_while_another_waits);
+	tcase_add_test(tc, who_has_just_become_ready_waits_for_one_budget_of_each);
 	tcase_add_test(tc, rings_of_a_tenant_share_its_turns);
 	tcase_add_test(tc, an_idle_tenant_hoards_nothing);
 	tcase_add_test(tc, debt_is_paid_before_the_next_service);
