@@ -169,12 +169,12 @@ struct vdb_tenant_stats {
 	uint64_t bytes;    /* served */
 	uint64_t requests; /* served */
 	uint64_t turns;    /* in which it had work */
-	/* Times that it, or one of its rings, had work and was served only after another tenant, or another of
-	 * its rings, had been served twice meanwhile. 0, ever: between becoming ready and being served at
+	/* Times that it, or one of its rings, had work and was served only after another tenant, or another
+	 * of its rings, had been served twice meanwhile. 0, ever: between becoming ready and being served at
 	 * most one budget of every other goes first. What is held back by a limit does not wait. */
 	uint64_t overtaken;
-	uint64_t wait_most; /* the most that all others together were served while this one had work and waited:
-	                       bytes, and request_cost for each request */
+	uint64_t wait_most; /* the most that all others together were served while this one had work and
+	                       waited: bytes, and request_cost for each request */
 };
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
@@ -221,8 +221,8 @@ struct vdb_loop_stats {
 	uint64_t memory_refused; /* bytes that the kernel would not register, each time */
 	/* Fairness as it was, see vdb_tenant_stats. */
 	uint64_t overtaken;      /* of all tenants */
-	uint64_t visit_most;     /* served to one tenant in one turn, at most: a quantum, and what the last request
-	                            of it had beyond that */
+	uint64_t visit_most;     /* served to one tenant in one turn, at most: a quantum, and what the last
+	                            request     of it had beyond that */
 	uint64_t visit_requests; /* the same in requests */
 };
 VDB_MUST_CHECK int vdb_loop_stats(const struct vdb_loop *loop, struct vdb_loop_stats *stats);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Was anybody served twice while another waited for his first time? Visits are numbered. `again` is the number
- * of the latest visit that was not its owner's last one: whoever has waited since before that has been passed
- * over, and nobody else has. No list, no clock: a few loads and stores a visit.
+ * Was anybody served twice while another waited for his first time? Visits are numbered. `again` is the
+ * number of the latest visit that was not its owner's last one: whoever has waited since before that has been
+ * passed over, and nobody else has. No list, no clock: a few loads and stores a visit.
  */
 #ifndef VDB_LOOP_ORDER_H
 #define VDB_LOOP_ORDER_H

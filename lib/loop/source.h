@@ -63,9 +63,9 @@ struct vdb__source {
 	struct vdb__list link; /* in the tenant's ready list or the loop's hot list */
 	enum vdb__source_state state;
 	struct vdb__place place; /* among its tenant's */
-	bool owed;        /* the host has yet to answer requests of it: kept by its owner */
-	uint32_t looks;   /* found empty so often since it was last served */
-	uint32_t poll_ns; /* how long it is worth looking for requests, and for answers: poll.h */
+	bool owed;               /* the host has yet to answer requests of it: kept by its owner */
+	uint32_t looks;          /* found empty so often since it was last served */
+	uint32_t poll_ns;        /* how long it is worth looking for requests, and for answers: poll.h */
 	uint32_t wait_ns;
 	uint64_t since;    /* ns, when it was last active; 0 = after the clock was last read */
 	uint64_t requests; /* served, ever: serve() adds, the loop passes the growth on to the tenant */

@@ -2,6 +2,7 @@
 /* ENGINES */
 /* LABELS: tsan */
 /* Who is served how much. */
+#include "base/atomic.h"
 #include "fair.h"
 #include "run.h"
 
