@@ -220,22 +220,27 @@ static void check_bells_at(uint64_t place, uint32_t port)
 	ck_assert_uint_eq(reads(other, 4), 0xffffffff); /* nobody's */
 }
 
+static void wait_for_more(uint64_t n)
+{
+	uint64_t done = word(&pci_machine_echo(&m)->done);
+
+	for (int k = 0; word(&pci_machine_echo(&m)->done) < done + n; k++) {
+		ck_assert_int_lt(k, 400000);
+		usleep(50);
+	}
+}
+
 START_TEST(g24_bells_ring_while_bars_go_where_they_must_not)
 {
-	uint64_t done = 0;
-
 	open_machine();
 	writes(function + PCI_COMMAND, 2, ALL);
 	start_guest(UINT32_MAX);
+	wait_for_more(2); /* it has found its device */
 	for (uint32_t i = 0; i < MOVES; i++) {
 		move_once(i);
 		check_bells_at(i % 2 ? PLACE_A : PLACE_B, PORTS + i % 4 * 0x100);
-		/* The bell is at its new place: a request there is served. */
-		for (int k = 0; word(&pci_machine_echo(&m)->done) < done + 2; k++) {
-			ck_assert_int_lt(k, 400000);
-			usleep(50);
-		}
-		done = word(&pci_machine_echo(&m)->done);
+		/* The bell is at its new place: requests there are served. */
+		wait_for_more(2);
 	}
 	__atomic_store_n(&pci_machine_echo(&m)->rounds, 0, __ATOMIC_RELEASE);
 	close_machine();
