@@ -15,6 +15,7 @@
 #define DOORBELL_PAGES 256u
 #define DOORBELL_PORT 0x6000u
 #define DOORBELL_PORTS 256u
+#define CREATE_TRIES 1000
 
 static int check(const struct vdb_vm_config *config)
 {
@@ -56,9 +57,17 @@ static int take_config(struct vdb_vm *vm, const struct vdb_vm_config *from)
 	return check(config);
 }
 
+/*
+ * The kernel starts a thread for each VM and gives up when the caller has something pending: a signal, or
+ * what an io_uring of this thread has left over. Either is dealt with on the way out.
+ */
 static int create_kernel_vm(struct vdb_vm *vm)
 {
-	vm->fd = ioctl(vm->kvm->fd, KVM_CREATE_VM, 0);
+	int tries = CREATE_TRIES;
+
+	do
+		vm->fd = ioctl(vm->kvm->fd, KVM_CREATE_VM, 0);
+	while (vm->fd < 0 && errno == EINTR && --tries);
 	if (vm->fd < 0)
 		return vdb__fail_sys(errno, "vm: KVM_CREATE_VM");
 	return vdb__arch_vm_init(vm);
