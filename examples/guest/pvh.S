@@ -43,6 +43,7 @@ pvh_entry:
 	/* The low 4 GiB, one to one. */
 	.data
 	.balign	4096
+	.globl	pvh_pml4		/* a guest may map more */
 pvh_pml4:
 	.quad	pvh_pdpt + PAGE
 	.fill	511, 8, 0
