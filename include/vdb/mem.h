@@ -36,6 +36,10 @@ enum {
  * userfaultfd): VDB_LOOP_REGISTER_MEMORY leaves it alone, as it does read-only and private ones. An io_uring
  * would go on with the old pages. */
 #define VDB_REGION_DISCARDABLE (1u << 3)
+/* Only a file that nobody can make shorter (a memfd with F_SEAL_SHRINK): -EPERM else. Where it can be, and
+ * is, the guest and I/O fail by themselves, but the library that looks at a ring there gets a SIGBUS, and has
+ * no handler for it. MEMFD and ANON are like that anyway; of HOST memory nobody knows: -EINVAL. */
+#define VDB_REGION_SEALED (1u << 4)
 #define VDB_REGION_PREFAULT (1u << 2) /* populate now: -ENOMEM here instead of a fault later */
 
 struct vdb_region_config {

@@ -17,7 +17,9 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define KNOWN_FLAGS (VDB_REGION_PRIVATE | VDB_REGION_READONLY | VDB_REGION_PREFAULT | VDB_REGION_DISCARDABLE)
+#define KNOWN_FLAGS                                                                                \
+	(VDB_REGION_PRIVATE | VDB_REGION_READONLY | VDB_REGION_PREFAULT | VDB_REGION_DISCARDABLE | \
+	 VDB_REGION_SEALED)
 #define STAYS_UNPINNED (VDB_REGION_PRIVATE | VDB_REGION_READONLY | VDB_REGION_DISCARDABLE)
 
 /* memfd_create() and mmap() both take log2 of the huge page size from this bit on. */
@@ -85,6 +87,12 @@ int vdb__region_check(const struct vdb_region_config *c)
 	if (c->hugetlb_log2 && (c->hugetlb_log2 <= 12 || c->hugetlb_log2 > 40))
 		return vdb__fail(EINVAL, "region at %#llx: no huge pages of 2^%u bytes", LL(c->gpa),
 		                 c->hugetlb_log2);
+	if (c->backing == VDB_MEM_HOST && c->flags & VDB_REGION_SEALED)
+		return vdb__fail(
+		        EINVAL,
+		        "region at %#llx: nobody knows what is behind the caller's mapping; leave out "
+		        "VDB_REGION_SEALED",
+		        LL(c->gpa));
 	if (c->backing == VDB_MEM_HOST && c->flags & VDB_REGION_PRIVATE)
 		return vdb__fail(EINVAL, "region at %#llx: the caller's mapping cannot be made private",
 		                 LL(c->gpa));
@@ -148,13 +156,32 @@ static int check_file_size(const struct vdb__region *region, const struct vdb_re
 	return 0;
 }
 
+static int check_seals(const struct vdb__region *region, const struct vdb_region_config *c)
+{
+	int seals;
+
+	if (!(c->flags & VDB_REGION_SEALED))
+		return 0;
+	seals = fcntl(region->fd, F_GET_SEALS);
+	if (seals >= 0 && seals & F_SEAL_SHRINK)
+		return 0;
+	return vdb__fail(
+	        EPERM,
+	        "region at %#llx: the file of fd %d could be made shorter; seal it (F_SEAL_SHRINK, a "
+	        "memfd's), or leave out VDB_REGION_SEALED",
+	        LL(c->gpa), c->fd);
+}
+
 static int take_fd(struct vdb__region *region, const struct vdb_region_config *c)
 {
+	int err;
+
 	region->fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
 	if (region->fd < 0)
 		return vdb__fail_sys(errno, "region at %#llx: fd %d", LL(c->gpa), c->fd);
 	region->fd_offset = c->fd_offset;
-	return check_file_size(region, c);
+	err = check_seals(region, c);
+	return err ? err : check_file_size(region, c);
 }
 
 static int map_memory(struct vdb__region *region, const struct vdb_region_config *c)

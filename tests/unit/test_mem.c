@@ -286,7 +286,7 @@ START_TEST(bad_configs_are_refused)
 	        {-EINVAL, {.len = -PAGE, .gpa = 0}},
 	        {-EINVAL, {.len = -PAGE, .gpa = -PAGE}},
 	        {-ENOMEM, {.len = UINT64_C(1) << 60, .gpa = UINT64_C(1) << 40}},
-	        {-EINVAL, {.len = PAGE, .flags = 16}},
+	        {-EINVAL, {.len = PAGE, .flags = 32}},
 	        {-EINVAL, {.len = PAGE, .reserved = 1}},
 	        {-EINVAL, {.len = PAGE, .backing = 4}},
 	        {-EINVAL, {.len = PAGE, .hugetlb_log2 = 21}},
