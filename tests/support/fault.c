@@ -132,11 +132,18 @@ unsigned fault_held(void)
 	return n;
 }
 
-void fault_release(void)
+void fault_hold_no_more(void)
 {
 	pthread_mutex_lock(&lock);
 	for (unsigned i = 0; i < FAULT_OPS; i++)
 		rules[i].hold = false;
+	pthread_mutex_unlock(&lock);
+}
+
+void fault_release(void)
+{
+	fault_hold_no_more();
+	pthread_mutex_lock(&lock);
 	held = 0;
 	holds++;
 	pthread_cond_broadcast(&let_go);

@@ -54,6 +54,8 @@ void fault_forget_flags(unsigned flags);
 #define FAULT_BYTE 0x5a
 void fault_hold(enum fault_op op);
 unsigned fault_held(void);
+/* Those that come from now on go through; what is held stays. */
+void fault_hold_no_more(void);
 void fault_release(void);
 
 #endif
