@@ -182,7 +182,7 @@ static void drop_ram(void)
 	munmap(ram, GUEST_MEM);
 }
 
-START_TEST(every_failing_call_is_an_error_and_leaves_nothing)
+START_TEST(f14_every_failing_call_is_an_error_and_leaves_nothing)
 {
 	ck_assert_uint_gt(fail_sweep(everything, NULL), 80);
 }
@@ -224,7 +224,7 @@ START_TEST(a_life_that_its_last_vcpu_ends_leaves_nothing)
 END_TEST
 
 /* What a failed attempt left does not stand in the way of the next. */
-START_TEST(a_vcpu_that_failed_can_be_made_again)
+START_TEST(f14_a_vcpu_that_failed_can_be_made_again)
 {
 	struct world w = {0};
 	int err = -1;
@@ -257,7 +257,7 @@ static void remove_unheard(struct vdb_mem *mem, vdb_gpa_t gpa)
 }
 
 /* Its number is not given to another, and it is gone before the next is made. */
-START_TEST(a_memslot_that_kvm_keeps_is_deleted_later)
+START_TEST(f14_a_memslot_that_kvm_keeps_is_deleted_later)
 {
 	struct vdb_region_config region = {
 	        .size = sizeof(region), .gpa = 0x10000000, .len = 4096, .backing = VDB_MEM_HOST, .host = ram};
@@ -280,9 +280,12 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-	        every_failing_call_is_an_error_and_leaves_nothing, a_whole_life_leaves_no_fd_and_no_mapping,
-	        a_life_that_its_last_vcpu_ends_leaves_nothing,     a_vcpu_that_failed_can_be_made_again,
-	        a_memslot_that_kvm_keeps_is_deleted_later,         NULL,
+	        f14_every_failing_call_is_an_error_and_leaves_nothing,
+	        a_whole_life_leaves_no_fd_and_no_mapping,
+	        a_life_that_its_last_vcpu_ends_leaves_nothing,
+	        f14_a_vcpu_that_failed_can_be_made_again,
+	        f14_a_memslot_that_kvm_keeps_is_deleted_later,
+	        NULL,
 	};
 
 	return kvm_tests_run("failures", make_ram, drop_ram, tests);

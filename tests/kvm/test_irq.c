@@ -208,7 +208,7 @@ START_TEST(what_cannot_be_is_refused)
 }
 END_TEST
 
-START_TEST(without_irqchip_there_are_no_interrupts)
+START_TEST(f30_without_irqchip_there_are_no_interrupts)
 {
 	struct vdb_vm_config config = {.size = sizeof(config), .irqchip = VDB_IRQCHIP_NONE};
 
@@ -234,7 +234,7 @@ START_TEST(a_split_irqchip_takes_msis_only)
 }
 END_TEST
 
-START_TEST(when_no_route_is_left_it_says_so)
+START_TEST(f14_when_no_route_is_left_it_says_so)
 {
 	uint32_t limit = f.kvm->info.max_gsi_routes;
 	struct vdb_irq *irqs[3];
@@ -262,9 +262,9 @@ int main(void)
 	        many_sources_come_and_go_and_keep_their_routes,
 	        destroy_leaves_nothing_in_the_kernel,
 	        what_cannot_be_is_refused,
-	        without_irqchip_there_are_no_interrupts,
+	        f30_without_irqchip_there_are_no_interrupts,
 	        a_split_irqchip_takes_msis_only,
-	        when_no_route_is_left_it_says_so,
+	        f14_when_no_route_is_left_it_says_so,
 	        NULL,
 	};
 

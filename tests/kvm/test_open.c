@@ -55,7 +55,7 @@ static void refuse(const char *path, int err, const char *word)
 	ck_assert_int_eq(leak_fds(), fds);
 }
 
-START_TEST(a_host_without_kvm)
+START_TEST(f30_a_host_without_kvm)
 {
 	refuse("/nonexistent/kvm", -ENOENT, "kvm_intel");
 	refuse("/nonexistent/kvm", -ENOENT, "/nonexistent/kvm");
@@ -81,7 +81,7 @@ START_TEST(what_is_not_kvm)
 }
 END_TEST
 
-START_TEST(what_libvdb_cannot_do_without)
+START_TEST(f30_what_libvdb_cannot_do_without)
 {
 	static const struct {
 		int cap;
@@ -119,7 +119,7 @@ static int doorbell_without(int cap, uint32_t kind)
 	return rc;
 }
 
-START_TEST(without_read_only_memory_there_are_other_doorbells)
+START_TEST(f30_without_read_only_memory_there_are_other_doorbells)
 {
 	ck_assert_int_eq(doorbell_without(KVM_CAP_READONLY_MEM, VDB_DOORBELL_PAGE), -ENOTSUP);
 	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "KVM_CAP_READONLY_MEM"));
@@ -129,7 +129,7 @@ START_TEST(without_read_only_memory_there_are_other_doorbells)
 }
 END_TEST
 
-START_TEST(an_irqchip_that_the_host_lacks)
+START_TEST(f30_an_irqchip_that_the_host_lacks)
 {
 	struct vdb_vm_config config = {.size = sizeof(config)};
 	struct kvm_fixture f;
@@ -181,12 +181,12 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-	        a_host_without_kvm,
+	        f30_a_host_without_kvm,
 	        no_permission,
 	        what_is_not_kvm,
-	        what_libvdb_cannot_do_without,
-	        without_read_only_memory_there_are_other_doorbells,
-	        an_irqchip_that_the_host_lacks,
+	        f30_what_libvdb_cannot_do_without,
+	        f30_without_read_only_memory_there_are_other_doorbells,
+	        f30_an_irqchip_that_the_host_lacks,
 	        query_tells_what_there_is,
 	        a_vm_outlives_the_handle_it_was_made_from,
 	        NULL,

@@ -37,7 +37,7 @@ static int come_and_go(void *arg)
 	return err;
 }
 
-START_TEST(a_failure_half_way_leaves_nothing)
+START_TEST(f14_a_failure_half_way_leaves_nothing)
 {
 	ck_assert_uint_ge(fail_sweep(come_and_go, NULL), 5);
 }
@@ -49,6 +49,6 @@ int main(void)
 
 	kvm_fixture_need();
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, a_failure_half_way_leaves_nothing);
+	tcase_add_test(tc, f14_a_failure_half_way_leaves_nothing);
 	return test_run("pci_fail", tc);
 }

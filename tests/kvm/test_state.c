@@ -133,7 +133,7 @@ static int restore_copy(const unsigned char *blob, size_t len)
 	return rc;
 }
 
-START_TEST(a_state_that_is_cut_off_is_refused)
+START_TEST(f26_a_state_that_is_cut_off_is_refused)
 {
 	size_t len;
 	unsigned char *blob = save(f.vcpu[0], &len);
@@ -153,7 +153,7 @@ START_TEST(a_state_that_is_cut_off_is_refused)
 }
 END_TEST
 
-START_TEST(headers_that_lie_are_refused)
+START_TEST(f26_headers_that_lie_are_refused)
 {
 	size_t len;
 	unsigned char *blob = save(f.vcpu[0], &len);
@@ -170,7 +170,7 @@ START_TEST(headers_that_lie_are_refused)
 }
 END_TEST
 
-START_TEST(garbage_does_no_harm)
+START_TEST(f26_garbage_does_no_harm)
 {
 	size_t len;
 	unsigned char *blob, *bad;
@@ -208,9 +208,9 @@ int main(void)
 	        a_state_saved_twice_is_the_same,
 	        without_an_irqchip_too,
 	        a_buffer_too_small_is_refused,
-	        a_state_that_is_cut_off_is_refused,
-	        headers_that_lie_are_refused,
-	        garbage_does_no_harm,
+	        f26_a_state_that_is_cut_off_is_refused,
+	        f26_headers_that_lie_are_refused,
+	        f26_garbage_does_no_harm,
 	        NULL,
 	};
 

@@ -148,7 +148,7 @@ START_TEST(write_through_from_the_start)
 END_TEST
 
 /* 5.2.6.2: nobody will ask for it later. */
-START_TEST(a_driver_without_flush_needs_none)
+START_TEST(f19_a_driver_without_flush_needs_none)
 {
 	open_with(BLK_ALL & ~F(FLUSH) & ~F(CONFIG_WCE), 0);
 	write_is_flushed();
@@ -287,7 +287,7 @@ static uint64_t offered(uint32_t ops, uint32_t flags, uint32_t queues)
 	return features;
 }
 
-START_TEST(the_backend_decides_what_is_offered)
+START_TEST(f19_the_backend_decides_what_is_offered)
 {
 	const uint64_t always = F(SIZE_MAX) | F(SEG_MAX) | F(BLK_SIZE) | F(TOPOLOGY);
 
@@ -411,13 +411,13 @@ int main(void)
 
 	tcase_add_test(tc, the_switch_decides);
 	tcase_add_test(tc, write_through_from_the_start);
-	tcase_add_test(tc, a_driver_without_flush_needs_none);
+	tcase_add_test(tc, f19_a_driver_without_flush_needs_none);
 	tcase_add_test(tc, zeroes_are_flushed_too);
 	tcase_add_test(tc, each_failure_is_the_writes);
 	tcase_add_test(tc, what_a_backend_cannot_is_unsupported);
 	tcase_add_test(tc, destroyed_between_write_and_flush);
 	tcase_add_test(tc, a_flush_that_comes_late_is_cancelled);
-	tcase_add_test(tc, the_backend_decides_what_is_offered);
+	tcase_add_test(tc, f19_the_backend_decides_what_is_offered);
 	tcase_add_test(tc, the_config_space_tells_the_disk);
 	tcase_add_test(tc, g17_config_writes);
 	tcase_add_test(tc, the_switch_is_saved);

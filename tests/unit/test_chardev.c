@@ -229,7 +229,7 @@ static size_t fill(void)
 	}
 }
 
-START_TEST(a_peer_that_never_reads_costs_a_fifo)
+START_TEST(f29_a_peer_that_never_reads_costs_a_fifo)
 {
 	struct vdb_loop_stats before, after;
 	size_t total, got = 0, i;
@@ -263,7 +263,7 @@ START_TEST(a_peer_that_never_reads_costs_a_fifo)
 }
 END_TEST
 
-START_TEST(destroyed_while_the_peer_does_not_read)
+START_TEST(f29_destroyed_while_the_peer_does_not_read)
 {
 	int end2[2];
 
@@ -277,7 +277,7 @@ START_TEST(destroyed_while_the_peer_does_not_read)
 END_TEST
 
 /* Nobody but the test blocks SIGPIPE here: the default action would kill it. */
-START_TEST(a_peer_that_is_gone_is_said_once)
+START_TEST(f22_a_peer_that_is_gone_is_said_once)
 {
 	int end2[2];
 
@@ -597,9 +597,9 @@ int main(void)
 	tcase_add_loop_test(tc, output_arrives, 0, KINDS);
 	tcase_add_loop_test(tc, input_arrives, 0, KINDS);
 	tcase_add_test(tc, a_terminal_may_be_set_anew_meanwhile);
-	tcase_add_loop_test(tc, a_peer_that_never_reads_costs_a_fifo, 0, PTY);
-	tcase_add_loop_test(tc, destroyed_while_the_peer_does_not_read, 0, KINDS);
-	tcase_add_loop_test(tc, a_peer_that_is_gone_is_said_once, 0, PTY);
+	tcase_add_loop_test(tc, f29_a_peer_that_never_reads_costs_a_fifo, 0, PTY);
+	tcase_add_loop_test(tc, f29_destroyed_while_the_peer_does_not_read, 0, KINDS);
+	tcase_add_loop_test(tc, f22_a_peer_that_is_gone_is_said_once, 0, PTY);
 	tcase_add_loop_test(tc, a_guest_that_waits_for_room_hears_of_the_end, 0, PTY);
 	tcase_add_loop_test(tc, the_end_of_input_is_said, 0, PTY);
 	tcase_add_test(tc, a_file_is_read_and_written_at_its_position);

@@ -105,7 +105,7 @@ static void is_at_rest(void)
 /* ---- Deleted ---- */
 
 /* 0: with packets both ways; 1: idle; 2: while the guest has no buffers, so that nothing is polled. */
-START_TEST(a_deleted_tap_is_a_link_that_is_down)
+START_TEST(f22_a_deleted_tap_is_a_link_that_is_down)
 {
 	tap_rig_open(&t, NULL, &plain);
 	disk_open();
@@ -131,7 +131,7 @@ START_TEST(a_deleted_tap_is_a_link_that_is_down)
 END_TEST
 
 /* The same of one that cannot be seen: 0, reading tells; 1, nothing is read, and writing tells. */
-START_TEST(a_tap_deleted_elsewhere_is_noticed)
+START_TEST(f22_a_tap_deleted_elsewhere_is_noticed)
 {
 	open_given();
 	disk_open();
@@ -156,7 +156,7 @@ END_TEST
 
 /* ---- Down ---- */
 
-START_TEST(an_interface_that_is_down_is_a_link_that_is_down)
+START_TEST(f22_an_interface_that_is_down_is_a_link_that_is_down)
 {
 	tap_rig_open(&t, NULL, &plain);
 	pair_rig_post(&t.pairs, 0, 64);
@@ -182,7 +182,7 @@ START_TEST(an_interface_that_is_down_is_a_link_that_is_down)
 END_TEST
 
 /* EIO, of one that cannot be seen. */
-START_TEST(what_a_tap_will_not_take_is_dropped_and_counted)
+START_TEST(f22_what_a_tap_will_not_take_is_dropped_and_counted)
 {
 	open_given();
 	pair_rig_post(&t.pairs, 0, 64);
@@ -239,7 +239,7 @@ static void send_refused(int times, uint32_t count)
 	pair_rig_ring(&t.pairs, 0);
 }
 
-START_TEST(a_tap_that_takes_nothing_is_not_waited_for_for_ever)
+START_TEST(f22_a_tap_that_takes_nothing_is_not_waited_for_for_ever)
 {
 	if (!can_be_refused())
 		return;
@@ -280,7 +280,7 @@ START_TEST(packets_that_waited_go_in_order)
 }
 END_TEST
 
-START_TEST(a_reset_does_not_wait_for_the_tap)
+START_TEST(f22_a_reset_does_not_wait_for_the_tap)
 {
 	if (!can_be_refused())
 		return;
@@ -367,13 +367,13 @@ int main(void)
 
 	if (skip)
 		return skip;
-	tcase_add_loop_test(tc, a_deleted_tap_is_a_link_that_is_down, 0, 3);
-	tcase_add_loop_test(tc, a_tap_deleted_elsewhere_is_noticed, 0, 2);
-	tcase_add_test(tc, an_interface_that_is_down_is_a_link_that_is_down);
-	tcase_add_test(tc, what_a_tap_will_not_take_is_dropped_and_counted);
-	tcase_add_test(tc, a_tap_that_takes_nothing_is_not_waited_for_for_ever);
+	tcase_add_loop_test(tc, f22_a_deleted_tap_is_a_link_that_is_down, 0, 3);
+	tcase_add_loop_test(tc, f22_a_tap_deleted_elsewhere_is_noticed, 0, 2);
+	tcase_add_test(tc, f22_an_interface_that_is_down_is_a_link_that_is_down);
+	tcase_add_test(tc, f22_what_a_tap_will_not_take_is_dropped_and_counted);
+	tcase_add_test(tc, f22_a_tap_that_takes_nothing_is_not_waited_for_for_ever);
 	tcase_add_loop_test(tc, packets_that_waited_go_in_order, 0, 3);
-	tcase_add_test(tc, a_reset_does_not_wait_for_the_tap);
+	tcase_add_test(tc, f22_a_reset_does_not_wait_for_the_tap);
 	tcase_add_test(tc, memory_that_cannot_be_written_costs_the_packet);
 	tcase_add_test(tc, every_failure_to_open_is_undone);
 	tcase_add_test(tc, nothing_is_left);

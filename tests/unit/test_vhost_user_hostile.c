@@ -136,7 +136,7 @@ static void spoil_starts(enum vu_fault fault, uint32_t timeout_ms)
 	vu_rig_close();
 }
 
-START_TEST(it_is_bad_at_the_start_of_queues)
+START_TEST(f20_it_is_bad_at_the_start_of_queues)
 {
 	static const enum vu_fault faults[] = {VU_DIES, VU_BABBLES, VU_MISTAKES, VU_SHORT,
 	                                       VU_HUGE, VU_GIVES,   VU_FLOODS,   VU_REFUSES};
@@ -145,7 +145,7 @@ START_TEST(it_is_bad_at_the_start_of_queues)
 }
 END_TEST
 
-START_TEST(it_says_nothing_at_the_start_of_queues)
+START_TEST(f20_it_says_nothing_at_the_start_of_queues)
 {
 	open_rig(SOON);
 	for (uint32_t i = (uint32_t)_i; i < COUNT(at_start); i += 4) {
@@ -161,7 +161,7 @@ START_TEST(it_says_nothing_at_the_start_of_queues)
 END_TEST
 
 /* A reset is over all the same, after a while, and the loop has done its work meanwhile. */
-START_TEST(it_is_bad_when_queues_stop)
+START_TEST(f20_it_is_bad_when_queues_stop)
 {
 	struct vdb_gate *gate;
 	int64_t result;
@@ -181,7 +181,7 @@ START_TEST(it_is_bad_when_queues_stop)
 }
 END_TEST
 
-START_TEST(a_quiesce_without_an_answer_ends_where_the_driver_can_tell)
+START_TEST(f20_a_quiesce_without_an_answer_ends_where_the_driver_can_tell)
 {
 	open_rig(30000);
 	works_again();
@@ -195,7 +195,7 @@ START_TEST(a_quiesce_without_an_answer_ends_where_the_driver_can_tell)
 }
 END_TEST
 
-START_TEST(it_is_bad_at_a_reset)
+START_TEST(f20_it_is_bad_at_a_reset)
 {
 	open_rig(_i == VU_HANGS ? SOON : 30000);
 	works_again();
@@ -210,7 +210,7 @@ START_TEST(it_is_bad_at_a_reset)
 }
 END_TEST
 
-START_TEST(it_is_bad_when_memory_comes)
+START_TEST(f20_it_is_bad_when_memory_comes)
 {
 	const struct vdb_region_config region = {
 	        .size = sizeof(region), .gpa = 1 << 20, .len = 1 << 16, .backing = VDB_MEM_MEMFD};
@@ -227,7 +227,7 @@ START_TEST(it_is_bad_when_memory_comes)
 END_TEST
 
 /* It speaks out of turn: what it says, and fds that it gives, are got rid of, and so is it. */
-START_TEST(it_babbles_when_it_was_not_asked)
+START_TEST(f20_it_babbles_when_it_was_not_asked)
 {
 	uint32_t fds;
 
@@ -241,7 +241,7 @@ START_TEST(it_babbles_when_it_was_not_asked)
 }
 END_TEST
 
-START_TEST(it_dies_while_nothing_happens)
+START_TEST(f20_it_dies_while_nothing_happens)
 {
 	open_rig(30000);
 	works_again();
@@ -272,7 +272,7 @@ static int make(uint32_t timeout_ms, struct vdb_virtio **device)
 	return vdb_vhost_user_create(&config, device);
 }
 
-START_TEST(it_is_bad_from_the_beginning)
+START_TEST(f20_it_is_bad_from_the_beginning)
 {
 	struct vdb_virtio *device = NULL;
 	uint32_t fds;
@@ -305,14 +305,14 @@ int main(void)
 {
 	TCase *tc = tcase_create("vhost_user_hostile");
 
-	tcase_add_loop_test(tc, it_is_bad_at_the_start_of_queues, 0, 8);
-	tcase_add_loop_test(tc, it_says_nothing_at_the_start_of_queues, 1, 3);
-	tcase_add_loop_test(tc, it_is_bad_when_queues_stop, VU_DIES, VU_FAULTS);
-	tcase_add_test(tc, a_quiesce_without_an_answer_ends_where_the_driver_can_tell);
-	tcase_add_loop_test(tc, it_is_bad_at_a_reset, VU_DIES, VU_FAULTS);
-	tcase_add_loop_test(tc, it_is_bad_when_memory_comes, VU_DIES, VU_FAULTS);
-	tcase_add_test(tc, it_babbles_when_it_was_not_asked);
-	tcase_add_test(tc, it_dies_while_nothing_happens);
-	tcase_add_loop_test(tc, it_is_bad_from_the_beginning, VU_DIES, VU_FAULTS);
+	tcase_add_loop_test(tc, f20_it_is_bad_at_the_start_of_queues, 0, 8);
+	tcase_add_loop_test(tc, f20_it_says_nothing_at_the_start_of_queues, 1, 3);
+	tcase_add_loop_test(tc, f20_it_is_bad_when_queues_stop, VU_DIES, VU_FAULTS);
+	tcase_add_test(tc, f20_a_quiesce_without_an_answer_ends_where_the_driver_can_tell);
+	tcase_add_loop_test(tc, f20_it_is_bad_at_a_reset, VU_DIES, VU_FAULTS);
+	tcase_add_loop_test(tc, f20_it_is_bad_when_memory_comes, VU_DIES, VU_FAULTS);
+	tcase_add_test(tc, f20_it_babbles_when_it_was_not_asked);
+	tcase_add_test(tc, f20_it_dies_while_nothing_happens);
+	tcase_add_loop_test(tc, f20_it_is_bad_from_the_beginning, VU_DIES, VU_FAULTS);
 	return test_run_within("vhost_user_hostile", tc, 120);
 }

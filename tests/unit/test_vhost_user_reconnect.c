@@ -28,7 +28,7 @@ static void lose(void)
 	ck_assert_uint_eq(vu_rig_info().lost, lost + 1);
 }
 
-START_TEST(queues_go_on_and_the_driver_notices_nothing)
+START_TEST(f20_queues_go_on_and_the_driver_notices_nothing)
 {
 	open_rig(0);
 	virtio_rig_up(rig, VRIG_BIT(VIRTIO_RING_F_EVENT_IDX), 2);
@@ -47,7 +47,7 @@ START_TEST(queues_go_on_and_the_driver_notices_nothing)
 }
 END_TEST
 
-START_TEST(what_was_not_taken_waits_for_the_next)
+START_TEST(f20_what_was_not_taken_waits_for_the_next)
 {
 	open_rig(0);
 	__atomic_store_n(&vu->idle, true, __ATOMIC_RELEASE);
@@ -66,7 +66,7 @@ START_TEST(what_was_not_taken_waits_for_the_next)
 END_TEST
 
 /* Nobody knows which requests of these were served. */
-START_TEST(without_a_table_or_of_a_packed_ring_it_needs_a_reset)
+START_TEST(f20_without_a_table_or_of_a_packed_ring_it_needs_a_reset)
 {
 	open_rig(_i ? 0 : 1ull << VU_P_INFLIGHT);
 	virtio_rig_up(rig, _i ? VRIG_BIT(VIRTIO_F_RING_PACKED) : 0, 1);
@@ -111,7 +111,7 @@ START_TEST(it_is_waited_for_as_long_as_it_takes)
 END_TEST
 
 /* Its guest has been offered what the first one had. */
-START_TEST(one_that_can_do_less_is_not_taken)
+START_TEST(f20_one_that_can_do_less_is_not_taken)
 {
 	open_rig(0);
 	virtio_rig_up(rig, 0, 1);
@@ -128,7 +128,7 @@ START_TEST(one_that_can_do_less_is_not_taken)
 END_TEST
 
 /* A driver that comes when there is nobody, and will never be. */
-START_TEST(without_reconnecting_it_is_gone_for_good)
+START_TEST(f20_without_reconnecting_it_is_gone_for_good)
 {
 	vu_rig_open(NULL);
 	virtio_rig_up(rig, 0, 1);
@@ -148,12 +148,12 @@ int main(void)
 {
 	TCase *tc = tcase_create("vhost_user_reconnect");
 
-	tcase_add_test(tc, queues_go_on_and_the_driver_notices_nothing);
-	tcase_add_test(tc, what_was_not_taken_waits_for_the_next);
-	tcase_add_loop_test(tc, without_a_table_or_of_a_packed_ring_it_needs_a_reset, 0, 2);
+	tcase_add_test(tc, f20_queues_go_on_and_the_driver_notices_nothing);
+	tcase_add_test(tc, f20_what_was_not_taken_waits_for_the_next);
+	tcase_add_loop_test(tc, f20_without_a_table_or_of_a_packed_ring_it_needs_a_reset, 0, 2);
 	tcase_add_test(tc, a_reset_forgets_what_was_in_flight);
 	tcase_add_test(tc, it_is_waited_for_as_long_as_it_takes);
-	tcase_add_test(tc, one_that_can_do_less_is_not_taken);
-	tcase_add_test(tc, without_reconnecting_it_is_gone_for_good);
+	tcase_add_test(tc, f20_one_that_can_do_less_is_not_taken);
+	tcase_add_test(tc, f20_without_reconnecting_it_is_gone_for_good);
 	return test_run("vhost_user_reconnect", tc);
 }
