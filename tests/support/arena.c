@@ -12,7 +12,7 @@
 #include "leak.h"
 #include "loop/state.h"
 
-#define PATIENCE_MS 60000u
+#define PATIENCE_MS 20000u
 #define BEATS 8u
 #define DISKS 4u
 /* What lanes keep for later requests, and allocators for themselves: 26 KiB for each request in flight that

@@ -23,6 +23,24 @@ static inline int test_run_within(const char *name, TCase *tc, double seconds)
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Several fixtures. */
+static inline int test_run_all(const char *name, unsigned n, TCase *const *tcases)
+{
+	Suite *suite = suite_create(name);
+	SRunner *runner;
+	int failed;
+
+	for (unsigned i = 0; i < n; i++) {
+		tcase_set_timeout(tcases[i], 60);
+		suite_add_tcase(suite, tcases[i]);
+	}
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static inline int test_run(const char *name, TCase *tc)
 {
 	return test_run_within(name, tc, 60);
