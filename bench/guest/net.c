@@ -423,7 +423,8 @@ static void flood_some(void)
 	flood.left -= n;
 }
 
-/* So that the flood lasts as long as the next request: while a backlog is made nothing is asked. */
+/* So that the flood lasts as long as the next request: while a backlog is made nothing is asked, nor before
+ * it has begun to arrive. The loop slept meanwhile, and what is to be seen is not how it wakes up. */
 static void flood_on(void)
 {
 	if (!flood.nic || flood.sending || flood.left > job.backlog / 8)
@@ -433,6 +434,8 @@ static void flood_on(void)
 	order(flood.nic);
 	flood.left = job.backlog - receive_early(flood.nic);
 	nic_give(flood.nic);
+	while (flood.left > job.backlog - BATCH)
+		flood_some();
 }
 
 static void one_request(uint64_t gap)
