@@ -6,11 +6,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __SANITIZE_THREAD__
+#define HELD_TSAN true
+#else
+#define HELD_TSAN false
+#endif
 /* ASan's quarantine and TSan's shadow come and go: what they have mapped says nothing. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef __SANITIZE_ADDRESS__
 #define HELD_SANITIZED true
 #else
-#define HELD_SANITIZED false
+#define HELD_SANITIZED HELD_TSAN
 #endif
 
 struct held {

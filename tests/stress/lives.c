@@ -23,7 +23,7 @@
 #include "held.h"
 #include "life.h"
 
-#define LIVES_DEFAULT (HELD_SANITIZED ? 300u : 600u)
+#define LIVES_DEFAULT (HELD_SANITIZED ? 200u : 600u)
 #define THREADS_DEFAULT 8u
 #define THREADS_MAX 64u
 #define WARM_UP 20u /* the first of so many parts */
