@@ -179,6 +179,8 @@ static int make_device(struct vdb__user *user, uint32_t device_id, const struct 
 	}
 	(void)!vdb_virtio_query(*out, &info);
 	user->needed = info.offered;
+	if (user->renewed)
+		vdb__vhost_poke(vhost);
 	rc = vdb__vhost_start(vhost);
 	if (rc)
 		vdb_virtio_destroy(*out, NULL, NULL);

@@ -136,7 +136,8 @@ int vdb__user_channel(struct vdb__user *user)
 	known = message.header.request == VDB__USER_CHANNEL_CONFIG_CHANGE && user->asked;
 	if (known) {
 		user->renewed = true;
-		vdb__vhost_poke(user->vhost);
+		if (user->vhost) /* else vdb_vhost_user_create() is at work yet, and will */
+			vdb__vhost_poke(user->vhost);
 	}
 	return reply(user, &message, !known, deadline);
 }

@@ -480,6 +480,10 @@ static bool handle(struct vu_backend *vu)
 	must(request < VU_REQUESTS);
 	count(&vu->asked[request]);
 	fault = fault_for(vu, request);
+	if (fault == VU_HURRIES) {
+		vu_renew(vu, 5, 55);
+		fault = VU_GOOD;
+	}
 	if (fault == VU_GIVES && !has_answer(request)) {
 		tell(vu, &message);
 		send_fds(vu, request, 3);

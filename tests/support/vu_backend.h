@@ -74,7 +74,8 @@ enum vu_fault {
 	VU_GIVES,    /* the answer, and three fds */
 	VU_FLOODS,   /* the answer, and thirty fds */
 	VU_REFUSES,  /* an acknowledgement that says no; or an answer of no use */
-	VU_FAULTS
+	VU_FAULTS,
+	VU_HURRIES = VU_FAULTS, /* not bad: says that its config space is another, then answers */
 };
 
 struct vu_ring {

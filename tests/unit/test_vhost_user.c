@@ -219,6 +219,20 @@ START_TEST(the_config_space_is_the_back_ends)
 }
 END_TEST
 
+/* It may say so from the moment on when it has its channel: nobody but its creator is there to hear it yet.
+ */
+START_TEST(the_config_space_changes_while_it_connects)
+{
+	vu_spoil(vu, VU_GET_CONFIG, VU_HURRIES);
+	vu_rig_open(&(struct vdb_vhost_user_config){.config_len = VU_CONFIG});
+	virtio_rig_wait(&vu->asked[VU_GET_CONFIG], 2);
+	wait_config(5, 55);
+	virtio_rig_up(rig, 0, 1);
+	virtio_rig_echo(rig, 0);
+	vu_rig_close();
+}
+END_TEST
+
 START_TEST(a_config_space_that_is_given_needs_no_asking)
 {
 	static const uint8_t bytes[] = {1, 2, 3, 4};
@@ -303,6 +317,7 @@ int main(void)
 	tcase_add_test(tc, memory_comes_and_goes_while_it_runs);
 	tcase_add_test(tc, memory_that_cannot_be_shared_is_refused);
 	tcase_add_test(tc, the_config_space_is_the_back_ends);
+	tcase_add_test(tc, the_config_space_changes_while_it_connects);
 	tcase_add_test(tc, a_config_space_that_is_given_needs_no_asking);
 	tcase_add_test(tc, it_has_as_many_queues_as_the_back_end);
 	tcase_add_test(tc, a_socket_may_be_given);
