@@ -33,9 +33,13 @@ static inline int vdb__fifo_peek(const struct vdb__fifo *f, struct iovec iov[2])
 {
 	size_t first = f->size - f->head < f->count ? f->size - f->head : f->count;
 
+	if (!f->count) { /* there may be no memory behind it yet */
+		iov[0] = iov[1] = (struct iovec){0};
+		return 0;
+	}
 	iov[0] = (struct iovec){f->data + f->head, first};
 	iov[1] = (struct iovec){f->data, f->count - first};
-	return (iov[0].iov_len > 0) + (iov[1].iov_len > 0);
+	return 1 + (iov[1].iov_len > 0);
 }
 
 static inline void vdb__fifo_drop(struct vdb__fifo *f, size_t len)
@@ -50,7 +54,8 @@ static inline size_t vdb__fifo_get(struct vdb__fifo *f, void *data, size_t max)
 	struct iovec iov[2];
 	size_t first;
 
-	(void)vdb__fifo_peek(f, iov);
+	if (!vdb__fifo_peek(f, iov))
+		return 0;
 	if (max > f->count)
 		max = f->count;
 	first = iov[0].iov_len < max ? iov[0].iov_len : max;
