@@ -5,6 +5,7 @@
  * to get rid of that VM. The memory that the disk may still write to is not given to anybody before it
  * answers. */
 #include <errno.h>
+#include <linux/virtio_blk.h>
 #include <string.h>
 #include <unistd.h>
 #include <vdb/error.h>
@@ -14,6 +15,7 @@
 #include "rig.h"
 #include "run.h"
 #include "turn.h"
+#include "virtio_rig.h"
 
 #define SIZE (1u << 20)
 #define STUCK 8 /* requests */
@@ -177,6 +179,73 @@ START_TEST(f24_a_flush_that_hangs_holds_up_flushes_of_that_disk)
 }
 END_TEST
 
+/* ---- As a device ---- */
+
+static struct virtio_rig driven;
+
+static struct vdb_virtio *make_blk(const struct vdb_virtio_config *at, void *arg)
+{
+	const struct vdb_blk_config config = {.size = sizeof(config), .at = at, .backend = arg};
+	struct vdb_virtio *device = NULL;
+
+	ck_assert_msg(!vdb_blk_create(&config, &device), "%s", vdb_errmsg());
+	return device;
+}
+
+static void read_sectors(void)
+{
+	const struct virtio_blk_outhdr header = {.type = VIRTIO_BLK_T_IN};
+	const struct virtq_buf bufs[] = {
+	        {.gpa = VRIG_DATA, .len = sizeof(header)},
+	        {.gpa = VRIG_DATA + 0x1000, .len = 4096, .write = true},
+	        {.gpa = VRIG_DATA + 0x100, .len = 1, .write = true},
+	};
+
+	memcpy(mock_at(&driven.ram, VRIG_DATA), &header, sizeof(header));
+	ck_assert(virtq_add(&driven.driver[0], bufs, 3, 1));
+	(void)virtq_publish(&driven.driver[0]);
+}
+
+static int nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+/* The vCPU that writes 0 to the status waits at a gate, which a kick could end; the loop waits for nothing.
+ * The status is 0 when nothing writes to the guest any more. */
+START_TEST(f24_a_device_is_reset_when_the_disk_has_let_go)
+{
+	struct vdb_backend *disk = open_disk(paths[0]);
+	struct vdb_gate *gate = NULL;
+	int64_t result;
+
+	virtio_rig_open_foreign(&driven, make_blk, disk);
+	virtio_rig_up(&driven, 0, 1);
+	fault_hold(FAULT_READ);
+	read_sectors();
+	while (!fault_held())
+		usleep(100);
+	vdb__virtio_set_status(driven.device, 0, &gate);
+	ck_assert_ptr_nonnull(gate);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(vdb_loop_call(driven.loop, nothing, NULL), 0);
+		ck_assert_uint_ne(virtio_rig_status(&driven), 0);
+	}
+	fault_release();
+	ck_assert_int_eq(vdb_gate_wait(gate, 60000000000, &result), 0);
+	vdb_gate_unref(gate);
+	ck_assert_uint_eq(virtio_rig_status(&driven), 0);
+	memset(mock_at(&driven.ram, VRIG_DATA + 0x1000), 0x11, 4096);
+	virtio_rig_up(&driven, 0, 1);
+	for (unsigned i = 0; i < 4096; i++)
+		ck_assert_uint_eq(*(uint8_t *)mock_at(&driven.ram, VRIG_DATA + 0x1000 + i), 0x11);
+	virtio_rig_close(&driven);
+	vdb_backend_destroy(disk);
+	unlink(paths[0]);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("slow");
@@ -184,6 +253,7 @@ int main(void)
 	tcase_add_test(tc, f24_others_are_served_while_a_disk_hangs);
 	tcase_add_test(tc, f24_a_reset_is_done_when_the_disk_has_let_go);
 	tcase_add_test(tc, f24_its_vm_is_destroyed_without_waiting);
+	tcase_add_test(tc, f24_a_device_is_reset_when_the_disk_has_let_go);
 	tcase_add_test(tc, f24_a_flush_that_hangs_holds_up_flushes_of_that_disk);
 	return test_run("faults_slow", tc);
 }
