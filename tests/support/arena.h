@@ -40,7 +40,7 @@ void arena_goes_on(void);
 /* Bytes that one request of the case may cost beyond a budget; at first a quantum of the loop. */
 void arena_largest(uint64_t bytes);
 
-/* A disk with canaries, made before the case begins; the backend is the caller's. */
+/* A disk with canaries, made before the case begins; the backend is the caller's. NULL as canary_file(). */
 struct vdb_backend *arena_memory(uint64_t capacity);
 struct vdb_backend *arena_file(uint64_t capacity, uint32_t vdb_file_flags);
 /* Of the disk made last: its bytes, its memory, its file. */

@@ -2,6 +2,7 @@
 #include "canary.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,16 +71,33 @@ static void put(int fd, uint64_t offset, uint64_t len, unsigned seed)
 	free(bytes);
 }
 
+/* The same file, opened past the page cache; -1: its file system has no such thing. */
+static int direct(int fd)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+}
+
 struct vdb_backend *canary_file(struct canary *canary, uint64_t capacity, uint32_t vdb_file_flags)
 {
 	struct vdb_file_config config = {.size = sizeof(config), .flags = vdb_file_flags};
 	struct vdb_backend *backend = NULL;
+	int own = -1;
 
 	*canary = (struct canary){.capacity = capacity, .fd = unlinked()};
 	put(canary->fd, 0, capacity, 0);
 	put(canary->fd, capacity, CANARY_BYTES, SEED);
-	config.fd = canary->fd;
+	if (vdb_file_flags & VDB_FILE_DIRECT) {
+		own = direct(canary->fd);
+		if (own < 0)
+			return NULL;
+	}
+	config.fd = own < 0 ? canary->fd : own;
 	ck_assert_msg(vdb_backend_file(&config, &backend) == 0, "%s", vdb_errmsg());
+	if (own >= 0)
+		close(own);
 	ck_assert_msg(vdb_backend_resize(backend, capacity) == 0, "%s", vdb_errmsg());
 	return backend;
 }

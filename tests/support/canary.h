@@ -21,7 +21,8 @@ struct canary {
 
 /* The backend is the caller's. */
 struct vdb_backend *canary_memory(struct canary *canary, uint64_t capacity);
-/* An unlinked file with image_pattern(0) in it. */
+/* An unlinked file with image_pattern(0) in it. NULL: VDB_FILE_DIRECT is asked for, and TMPDIR has no
+ * O_DIRECT. */
 struct vdb_backend *canary_file(struct canary *canary, uint64_t capacity, uint32_t vdb_file_flags);
 /* A disk's bytes; a file's are read. */
 void canary_read(const struct canary *canary, uint64_t offset, void *to, uint64_t len);
