@@ -4,6 +4,7 @@
 #include <string.h>
 #include <vdb/error.h>
 
+#include "arena.h"
 #include "blk_rig.h"
 #include "image.h"
 #include "run.h"
@@ -13,17 +14,28 @@
 #define NO_SCSI 2u /* VIRTIO_BLK_T_SCSI_CMD */
 
 static struct blk_rig rig;
-static uint8_t disk[SIZE], want[SIZE];
+static uint8_t want[SIZE], is[SIZE];
 
 static void open_with(uint64_t features, const struct vdb_blk_config *with)
 {
-	struct vdb_backend *backend = NULL;
+	struct vdb_backend *backend = arena_memory(SIZE);
 
-	image_pattern(want, SIZE, 9);
-	memcpy(disk, want, SIZE);
-	ck_assert_int_eq(vdb_backend_memory(disk, SIZE, &backend), 0);
+	arena_read(0, want, SIZE);
 	blk_rig_open(&rig, backend, VDB_VIRTQ_INDIRECT, features, with);
 	vdb_backend_destroy(backend);
+	arena_begin(rig.v.rig.loop);
+}
+
+static void close_rig(void)
+{
+	arena_end();
+	blk_rig_close(&rig);
+}
+
+static bool untouched(void)
+{
+	arena_read(0, is, SIZE);
+	return !memcmp(is, want, SIZE);
 }
 
 static void setup(void)
@@ -34,7 +46,7 @@ static void setup(void)
 /* The disk is as it was, and the queue goes on. */
 static void still_good(void)
 {
-	ck_assert(!memcmp(disk, want, SIZE));
+	ck_assert(untouched());
 	ck_assert_uint_eq(rig.v.broken, 0);
 	ck_assert_uint_eq(blk_do(&rig, VIRTIO_BLK_T_IN, 1, 512, NULL), VIRTIO_BLK_S_OK);
 }
@@ -42,7 +54,7 @@ static void still_good(void)
 static void finish(void)
 {
 	still_good();
-	blk_rig_close(&rig);
+	close_rig();
 }
 
 /* The driver's chain is not answered: the device wants a reset. */
@@ -52,9 +64,9 @@ static void breaks(const struct virtq_buf *bufs, uint32_t n)
 	(void)virtq_publish(&rig.v.d);
 	RIG_UNTIL(&rig.v.rig, rig.v.broken);
 	ck_assert_uint_eq(rig.v.broken, VDB_REASON_CHAIN);
-	ck_assert(!memcmp(disk, want, SIZE));
+	ck_assert(untouched());
 	virtq_reap(&rig.v.d, &(uint64_t){0}, &(uint32_t){0});
-	blk_rig_close(&rig);
+	close_rig();
 }
 
 START_TEST(g58_short_header)
@@ -223,11 +235,12 @@ START_TEST(g62_writes_to_a_read_only_disk)
 	ck_assert_int_eq(vdb_backend_create(&rig_hold_ops, &hold, &info, &backend), 0);
 	blk_rig_open(&rig, backend, 0, BLK_ALL, NULL);
 	vdb_backend_destroy(backend);
+	arena_begin(rig.v.rig.loop);
 	ck_assert_uint_eq(blk_do(&rig, VIRTIO_BLK_T_OUT, 0, 512, NULL), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(blk_zero(&rig, VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(blk_zero(&rig, VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(hold.n, 0); /* the backend was never asked */
-	blk_rig_close(&rig);
+	close_rig();
 }
 END_TEST
 
@@ -307,11 +320,12 @@ START_TEST(g60_less_than_a_block)
 	ck_assert_int_eq(vdb_backend_create(&rig_hold_ops, &hold, &info, &backend), 0);
 	blk_rig_open(&rig, backend, 0, BLK_ALL, NULL);
 	vdb_backend_destroy(backend);
+	arena_begin(rig.v.rig.loop);
 	ck_assert_uint_eq(blk_do(&rig, VIRTIO_BLK_T_IN, 0, 512, NULL), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(blk_do(&rig, VIRTIO_BLK_T_IN, 1, 4096, NULL), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(blk_zero(&rig, VIRTIO_BLK_T_DISCARD, 4, 8, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(hold.n, 0);
-	blk_rig_close(&rig);
+	close_rig();
 }
 END_TEST
 

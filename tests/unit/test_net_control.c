@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arena.h"
 #include "net_rig.h"
 #include "run.h"
 
@@ -28,6 +29,13 @@ static void open_with(uint64_t features, uint32_t pairs)
 	memcpy(config.net.mac, own, sizeof(own));
 	net_rig_open(&r, &config);
 	net_rig_up_pairs(&r, features, pairs);
+	arena_begin(r.v.loop);
+}
+
+static void close_rig(void)
+{
+	arena_end();
+	net_rig_close(&r);
 }
 
 static uint8_t command(uint8_t class, uint8_t cmd, const void *data, uint32_t len)
@@ -118,7 +126,7 @@ START_TEST(modes_and_addresses)
 	ck_assert(!gets(own, 0));
 	ck_assert_uint_eq(mode(VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
 	ck_assert(gets(own, 0) && gets(stranger, 0) && gets(group, 0));
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -137,7 +145,7 @@ START_TEST(a_large_table_takes_all)
 	        command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, bytes, sizeof(bytes) - 6),
 	        VIRTIO_NET_OK);
 	ck_assert(!gets(stranger, 0));
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -151,12 +159,12 @@ START_TEST(vlans)
 	ck_assert(gets(own, 5) && gets(own, 4095) && !gets(own, 6));
 	ck_assert_uint_eq(vlan(VIRTIO_NET_CTRL_VLAN_DEL, 5), VIRTIO_NET_OK);
 	ck_assert(!gets(own, 5) && gets(own, 4095));
-	net_rig_close(&r);
+	close_rig();
 	/* Who cannot choose gets all. */
 	open_with(ALL & ~BIT(CTRL_VLAN), 1);
 	ck_assert_uint_eq(mode(VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
 	ck_assert(gets(own, 5));
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -178,7 +186,7 @@ START_TEST(its_address_may_be_another)
 	virtio_rig_reset(&r.v);
 	ck_assert_int_eq(vdb_net_mac(r.v.device, mac), 0);
 	ck_assert_mem_eq(mac, own, 6);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -199,7 +207,7 @@ START_TEST(it_announces_itself)
 	ck_assert_uint_eq(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0),
 	                  VIRTIO_NET_OK);
 	ck_assert_uint_eq(status(), VIRTIO_NET_S_LINK_UP);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -223,7 +231,7 @@ START_TEST(offloads_are_switched)
 	ck_assert_uint_eq(r.offloads, 0);
 	r.offload_fails = -EIO;
 	ck_assert_uint_eq(offloads(BIT(GUEST_CSUM)), VIRTIO_NET_ERR);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -260,7 +268,7 @@ START_TEST(pairs_are_opened_and_closed)
 	net_send(&r, 2, packet, sizeof(packet));
 	ck_assert_uint_eq(net_stats(&r, 2).tx_dropped, 2);
 	ck_assert_uint_eq(net_stats(&r, VDB_NET_ALL).tx_packets, 1);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -286,7 +294,7 @@ START_TEST(a_pair_that_is_closed_gives_back)
 	/* And has it again. */
 	ck_assert_uint_eq(pairs(2), VIRTIO_NET_OK);
 	virtio_rig_wait(&r.port[1].opens, 2);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -354,7 +362,7 @@ START_TEST(g68_malformed_commands_are_refused)
 	ck_assert_uint_eq(net_stats(&r, 0).in_use, 1);
 	ck_assert(gets(stranger, 0) && gets(group, 5));
 	ck_assert_uint_eq(pairs(2), VIRTIO_NET_OK);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -374,7 +382,7 @@ START_TEST(g68_what_was_not_negotiated_is_refused)
 	                  VIRTIO_NET_ERR);
 	ck_assert_uint_eq(pairs(1), VIRTIO_NET_ERR);
 	ck_assert_uint_eq(command(VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, one, 8), VIRTIO_NET_ERR);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -393,7 +401,7 @@ START_TEST(g68_answers_need_room)
 	ck_assert_uint_eq(len, 0);
 	ck_assert_int_eq(vdb_net_mac(r.v.device, mac), 0);
 	ck_assert_mem_eq(mac, own, 6);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -410,12 +418,13 @@ START_TEST(g68_control_is_behind_the_pairs_that_are_known)
 	                 ALL & ~(BIT(GUEST_CSUM) | BIT(GUEST_TSO4) | BIT(GUEST_TSO6) | BIT(GUEST_ECN) |
 	                         BIT(CTRL_GUEST_OFFLOADS)),
 	                 2);
+	arena_begin(r.v.loop);
 	ck_assert_uint_eq(mode(VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
 	ck_assert(virtq_add(&r.v.driver[4], bufs, 2, 3));
 	(void)virtq_publish(&r.v.driver[4]);
 	ck_assert_uint_eq(ready_rig_reap(&r.v, 4, &len), 3);
 	ck_assert_uint_eq(len, 0);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "net_rig.h"
 #include "run.h"
 
@@ -21,10 +22,22 @@ static const uint64_t layouts[] = {0, VRIG_BIT(VIRTIO_F_RING_PACKED)};
 static struct net_rig r;
 static uint8_t packet[VDB_NET_MAX + 1];
 
-static void open_with(uint64_t features)
+static void open_alone(uint64_t features)
 {
 	net_rig_open(&r, &(struct net_rig_config){.offloads = 0x7f});
 	net_rig_up(&r, features);
+}
+
+static void open_with(uint64_t features)
+{
+	open_alone(features);
+	arena_begin(r.v.loop);
+}
+
+static void close_rig(void)
+{
+	arena_end();
+	net_rig_close(&r);
 }
 
 static struct virtio_net_hdr_v1 header(uint8_t flags, uint8_t type, uint16_t hdr_len, uint16_t size,
@@ -114,7 +127,7 @@ START_TEST(g66_headers_are_checked)
 		ck_assert_msg(goes_out(&h, FRAME + VDB_NET_HDR) == headers[i].good, "%d: %s", i,
 		              headers[i].what);
 	}
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -132,7 +145,7 @@ START_TEST(g66_offloads_are_those_agreed_on)
 		              "%d: %s", i, headers[i].what);
 	}
 	ck_assert(goes_out(&none, 100));
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -151,7 +164,7 @@ START_TEST(g66_segments_are_not_too_many)
 	}
 	ck_assert_uint_eq(net_stats(&r, 0).tx_bad, 32);
 	ck_assert_uint_eq(net_stats(&r, 0).tx_packets, 32);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -170,7 +183,7 @@ START_TEST(g66_frames_have_a_length)
 	ck_assert_uint_eq(stats.tx_packets, good);
 	ck_assert_uint_eq(stats.tx_bad, 1 - good);
 	ck_assert_uint_eq(stats.tx_bytes, good ? len - 12 : 0);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -190,7 +203,7 @@ START_TEST(g66_chains_that_are_no_packets)
 	net_packet(packet, 100, 1);
 	net_send(&r, 0, packet, 100);
 	net_host_expect(&r, 0, packet, 100);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -202,6 +215,7 @@ static void up_with_ring(uint64_t features, uint32_t entries)
 	virtio_rig_queue(&r.v, 0, entries);
 	virtio_rig_queue(&r.v, 1, 16);
 	virtio_rig_ok(&r.v);
+	arena_begin(r.v.loop);
 }
 
 /* A packet in 26 buffers, header and all. */
@@ -215,7 +229,7 @@ START_TEST(g67_buffers_of_a_byte)
 	net_host_sends(&r, 0, packet, 26);
 	net_expect(&r, 0, packet, 26, 26);
 	ck_assert_uint_eq(net_stats(&r, 0).rx_bad, 0);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -253,7 +267,7 @@ START_TEST(g67_rings_that_are_too_small)
 	/* What fits does. */
 	net_host_sends(&r, 0, packet, 155);
 	net_expect(&r, 0, packet, 155, 16);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -270,7 +284,7 @@ START_TEST(g67_pieces_that_are_too_many)
 	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, 1);
 	net_host_sends(&r, 0, packet, VDB_NET_ROOM_IOV);
 	net_expect(&r, 0, packet, VDB_NET_ROOM_IOV, VDB_NET_ROOM_IOV);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -297,7 +311,7 @@ START_TEST(g67_buffers_that_are_too_short)
 	net_host_sends(&r, 0, packet, 100);
 	net_host_idle(&r, 0);
 	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, 2);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -323,7 +337,7 @@ START_TEST(g67_hopeless_buffers_go_back)
 		(void)net_host_call(&r, 0, take_and_ask_again);
 	}
 	expect_back(16, 1);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -346,7 +360,7 @@ START_TEST(g67_buffers_to_be_read)
 	}
 	net_expect(&r, 0, packet, 100, 1);
 	ck_assert_uint_eq(net_stats(&r, 0).rx_bad, 3);
-	net_rig_close(&r);
+	close_rig();
 }
 END_TEST
 
@@ -371,7 +385,7 @@ START_TEST(g67_no_buffers_and_a_flood)
 {
 	uint64_t before;
 
-	open_with(layouts[_i] | BIT(MRG_RXBUF));
+	open_alone(layouts[_i] | BIT(MRG_RXBUF));
 	net_packet(packet, 100, 1);
 	for (int i = 0; i < 500; i++)
 		net_host_sends(&r, 0, packet, 100);
