@@ -9,6 +9,7 @@ install(TARGETS vdb_static EXPORT vdb_static_targets)
 
 # Written when installing, since `cmake --install --prefix` may name another prefix than the build knew.
 install(CODE "
+  set(VDB_PC_SECCOMP [[${VDB_PC_SECCOMP}]])
   set(PROJECT_VERSION [[${PROJECT_VERSION}]])
   set(PROJECT_DESCRIPTION [[${PROJECT_DESCRIPTION}]])
   set(CMAKE_INSTALL_LIBDIR [[${CMAKE_INSTALL_LIBDIR}]])

@@ -95,6 +95,14 @@ static int open_journal(struct demo *demo)
 	return 0;
 }
 
+static int open_json(struct demo *demo)
+{
+	const struct options *o = &demo->options;
+
+	demo->json = o->json ? value_open("--json", o->json) : -1;
+	return o->json && demo->json < 0 ? -1 : 0;
+}
+
 /* Room for the events of every ring and request: a full queue would cost extra turns. */
 static uint32_t events(const struct options *o)
 {
@@ -142,9 +150,9 @@ static int set_up(struct demo *demo)
 		return complain("%s", vdb_errmsg());
 	if (image_open(&demo->image, o->image, (uint64_t)o->vms * o->slice * DEMO_BLOCK_BYTES, o->direct))
 		return -1;
-	if (start_loops(demo) || open_journal(demo))
+	if (open_json(demo) || open_journal(demo) || sandbox_begin(&demo->sandbox, &o->sandbox))
 		return -1;
-	return make_machines(demo);
+	return start_loops(demo) || make_machines(demo) ? -1 : 0;
 }
 
 /* ---- Running ---- */
@@ -169,6 +177,8 @@ static int start_machines(struct demo *demo)
 	for (uint32_t i = 0; i < demo->options.vms; i++)
 		if (machine_start(&demo->machines[i]))
 			return -1;
+	if (sandbox_enter(&demo->sandbox))
+		return -1;
 	/* All threads are there: off they go together. */
 	for (uint32_t i = 0; i < demo->options.vms; i++)
 		if (machine_go(&demo->machines[i]))
@@ -262,7 +272,7 @@ static int report(const struct demo *demo)
 
 	if (!failed) {
 		report_print(&report);
-		failed = demo->options.json ? json_write(&report, demo->options.json) : 0;
+		failed = demo->options.json ? json_write(&report, demo->json, demo->options.json) : 0;
 		failed = failed || report.total.errors;
 	}
 	report_free(&report);
@@ -279,13 +289,16 @@ static void tear_down(struct demo *demo)
 	vdb_kvm_close(demo->kvm);
 	if (demo->journal >= 0)
 		close(demo->journal);
+	if (demo->json >= 0)
+		close(demo->json);
+	sandbox_end(&demo->sandbox);
 	if (demo->bell >= 0)
 		close(demo->bell);
 }
 
 static int run(int argc, char **argv)
 {
-	struct demo demo = {.journal = -1, .bell = -1, .image = {.fd = -1}};
+	struct demo demo = {.journal = -1, .json = -1, .bell = -1, .image = {.fd = -1}};
 	int status = TINYVMM_USAGE;
 
 	if (options_parse(&demo.options, argc, argv))

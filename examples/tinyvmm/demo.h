@@ -15,7 +15,9 @@ struct demo {
 	struct vdb_kvm *kvm;
 	struct vdb_loops *loops;
 	struct image image;
+	struct sandbox sandbox;
 	int journal; /* fd, -1 = none */
+	int json;    /* likewise */
 	struct machine *machines;
 	uint32_t created; /* machines that machine_create() was called for */
 	int bell;         /* eventfd: a machine has ended */

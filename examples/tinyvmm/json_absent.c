@@ -8,16 +8,16 @@ int json_available(const char *option)
 	                option);
 }
 
-int json_write(const struct report *report, const char *path)
+int json_write(const struct report *report, int fd, const char *path)
 {
 	(void)report;
+	(void)fd;
 	(void)path;
 	return json_available("--json");
 }
 
-int json_write_stats(struct run *run, const char *path)
+int json_write_stats(struct run *run)
 {
 	(void)run;
-	(void)path;
 	return json_available("--json-stats");
 }

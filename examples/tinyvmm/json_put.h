@@ -5,6 +5,7 @@
 
 #include <json.h>
 #include <stdint.h>
+#include <unistd.h>
 #include <vdb/loop.h>
 
 static inline void put(struct json_object *to, const char *key, uint64_t value)
@@ -44,6 +45,14 @@ static inline void put_uring(struct json_object *to, const struct vdb_loop_stats
 	put(to, "memory_refused", stats->memory_refused);
 	put(to, "polled", stats->polled);
 	put(to, "signals", stats->signals);
+}
+
+/* In the place of what it has; a pipe has nothing. */
+static inline int put_file(int fd, struct json_object *object)
+{
+	(void)!ftruncate(fd, 0);
+	(void)lseek(fd, 0, SEEK_SET);
+	return json_object_to_fd(fd, object, JSON_C_TO_STRING_PRETTY);
 }
 
 #endif

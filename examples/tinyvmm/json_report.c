@@ -117,10 +117,10 @@ static struct json_object *whole(const struct report *report)
 	return to;
 }
 
-int json_write(const struct report *report, const char *path)
+int json_write(const struct report *report, int fd, const char *path)
 {
 	struct json_object *object = whole(report);
-	int failed = json_object_to_file_ext(path, object, JSON_C_TO_STRING_PRETTY);
+	int failed = put_file(fd, object);
 
 	json_object_put(object);
 	return failed ? complain("--json %s: %s", path, json_util_get_last_err()) : 0;

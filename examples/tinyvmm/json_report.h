@@ -10,10 +10,10 @@ struct run;
 /* 0, or -1 after a complaint about `option`: built without json-c. */
 int json_available(const char *option);
 
-/* Writes the report to `path`. 0, or -1 after a complaint. */
-int json_write(const struct report *report, const char *path);
+/* Writes the report to `fd`, which is `path`: all that is there then. 0, or -1 after a complaint. */
+int json_write(const struct report *report, int fd, const char *path);
 
-/* The statistics of a VM whose devices are still there, to stdout if `path` is "-". The same. */
-int json_write_stats(struct run *run, const char *path);
+/* The statistics of a VM whose devices are still there, as --json-stats says. The same. */
+int json_write_stats(struct run *run);
 
 #endif

@@ -275,17 +275,17 @@ static struct json_object *whole(struct run *run)
 	return to;
 }
 
-int json_write_stats(struct run *run, const char *path)
+int json_write_stats(struct run *run)
 {
 	struct json_object *object = whole(run);
 	int failed;
 
-	if (!strcmp(path, "-")) {
+	if (run->json_fd == STDOUT_FILENO) {
 		failed = json_object_to_fd(STDOUT_FILENO, object, JSON_C_TO_STRING_PRETTY);
 		failed |= write(STDOUT_FILENO, "\n", 1) != 1;
 	} else {
-		failed = json_object_to_file_ext(path, object, JSON_C_TO_STRING_PRETTY);
+		failed = put_file(run->json_fd, object);
 	}
 	json_object_put(object);
-	return failed ? complain("--json-stats %s: %s", path, json_util_get_last_err()) : 0;
+	return failed ? complain("--json-stats %s: %s", run->options.json, json_util_get_last_err()) : 0;
 }

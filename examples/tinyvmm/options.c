@@ -43,6 +43,10 @@ static const char help_text[] =
         "  --pin CPU            pin the only loop's thread to this host CPU\n"
         "  --json FILE          write the results there too\n"
         "  --journal FILE       keep the guests' mailboxes in FILE, where they survive a crash\n"
+        "  --sandbox auto|on|off[,refuse=errno|kill]\n"
+        "                       give up what is not needed to run: system calls, files, capabilities,\n"
+        "                       networks. auto: what this host allows; on: all of it, or refuse to start;\n"
+        "                       what a thread may not call fails, or ends tinyvmm (auto,refuse=errno)\n"
         "  --help               this text\n"
         "\n"
         "Exit status: 0 all is well, 1 something was wrong, 2 refused before it started.\n";
@@ -101,6 +105,7 @@ enum {
 	OPT_PIN,
 	OPT_JSON,
 	OPT_JOURNAL,
+	OPT_SANDBOX,
 	OPT_HELP,
 };
 
@@ -122,6 +127,7 @@ static const struct option table[] = {
         {"pin", required_argument, NULL, OPT_PIN},
         {"json", required_argument, NULL, OPT_JSON},
         {"journal", required_argument, NULL, OPT_JOURNAL},
+        {"sandbox", required_argument, NULL, OPT_SANDBOX},
         {"help", no_argument, NULL, OPT_HELP},
         {0},
 };
@@ -195,6 +201,8 @@ static int take(struct options *o, int option, const char *text)
 	case OPT_JOURNAL:
 		o->journal = text;
 		return 0;
+	case OPT_SANDBOX:
+		return sandbox_parse(&o->sandbox, text);
 	case OPT_HELP:
 		o->help = true;
 		return 0;
@@ -212,7 +220,8 @@ int options_parse(struct options *options, int argc, char **argv)
 	                            .slice = 1024,
 	                            .flush_every = 512,
 	                            .pin = -1,
-	                            .loops = loops_default()};
+	                            .loops = loops_default(),
+	                            .sandbox = sandbox_default()};
 	opterr = 0;
 	optind = 1;
 	while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "loops.h"
+#include "sandbox.h"
 
 enum mode {
 	MODE_MIXED,
@@ -31,6 +32,7 @@ struct options {
 	const char *json;     /* NULL = none */
 	int pin;              /* host CPU of the only loop, -1 = none */
 	struct loops_option loops;
+	struct sandbox_option sandbox;
 	bool help;
 };
 

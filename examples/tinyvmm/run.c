@@ -17,6 +17,7 @@
 #include "json_report.h"
 #include "layout.h"
 #include "tinyvmm.h"
+#include "values.h"
 #include "wait.h"
 #include "watch.h"
 
@@ -63,12 +64,49 @@ static int open_pmems(struct run *run)
 	return 0;
 }
 
+/* What is written later, by whoever may open nothing then. */
+static int open_outputs(struct run *run)
+{
+	const struct run_options *o = &run->options;
+
+	if (o->json)
+		run->json_fd = strcmp(o->json, "-") ? value_open("--json-stats", o->json) : STDOUT_FILENO;
+	if (o->json && run->json_fd < 0)
+		return -1;
+	if (!o->serial_log)
+		return 0;
+	run->serial_log_fd = open(o->serial_log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	return run->serial_log_fd < 0 ? complain("--serial-log %s: %s", o->serial_log, strerror(errno)) : 0;
+}
+
+/* What it opens at run time, and the children that it ends. */
+static int begin_sandbox(struct run *run)
+{
+	const struct run_options *o = &run->options;
+
+	if (o->limits)
+		sandbox_folder(&run->sandbox, o->limits, VDB_SANDBOX_READ);
+	if (*o->balloon.file)
+		sandbox_folder(&run->sandbox, o->balloon.file, VDB_SANDBOX_READ);
+	if (*o->vsock.path)
+		sandbox_folder(&run->sandbox, o->vsock.path, VDB_SANDBOX_READ | VDB_SANDBOX_CREATE);
+	for (uint32_t i = 0; i < o->fs_count; i++) {
+		if (*o->fs[i].socket)
+			sandbox_folder(&run->sandbox, o->fs[i].socket, VDB_SANDBOX_READ);
+		if (o->fs[i].daemon)
+			sandbox_child(&run->sandbox, (int)o->fs[i].daemon);
+		run->sandbox.sockets |= *o->fs[i].socket;
+	}
+	run->sandbox.sockets |= *o->vsock.path;
+	return sandbox_begin(&run->sandbox, &o->sandbox);
+}
+
 static int prepare(struct run *run)
 {
 	if (devices_check(&run->options) || limits_create(run) || open_kvm(run) || open_disks(run) ||
-	    open_nets(run) || open_pmems(run))
+	    open_nets(run) || open_pmems(run) || open_outputs(run))
 		return -1;
-	return firmware_memory(run) || firmware_load(run) ? -1 : 0;
+	return firmware_memory(run) || firmware_load(run) || start_fs(run) || begin_sandbox(run) ? -1 : 0;
 }
 
 /* ---- Setting up ---- */
@@ -141,18 +179,13 @@ static int make_terminal(struct run *run)
 
 static int make_serial_log(struct run *run)
 {
-	struct vdb_chardev_config config = {.size = sizeof(config)};
-	int fd, err;
+	struct vdb_chardev_config config = {.size = sizeof(config), .out_fd = run->serial_log_fd};
 
 	if (!run->options.serial_log)
 		return 0;
-	fd = open(run->options.serial_log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return complain("--serial-log %s: %s", run->options.serial_log, strerror(errno));
-	config.out_fd = fd;
-	err = vdb_chardev_create(run->loop, &config, &run->serial_log);
-	close(fd);
-	return err ? complain("--serial-log %s: %s", run->options.serial_log, vdb_errmsg()) : 0;
+	return vdb_chardev_create(run->loop, &config, &run->serial_log)
+	               ? complain("--serial-log %s: %s", run->options.serial_log, vdb_errmsg())
+	               : 0;
 }
 
 static int make_platform(struct run *run)
@@ -172,9 +205,9 @@ static int make_platform(struct run *run)
 
 static int set_up(struct run *run)
 {
-	static int (*const steps[])(struct run *) = {start_loops,     make_vm,        make_terminal,
-	                                             make_serial_log, make_platform,  start_fs,
-	                                             devices_create,  firmware_tables};
+	static int (*const steps[])(struct run *) = {start_loops,     make_vm,       make_terminal,
+	                                             make_serial_log, make_platform, devices_create,
+	                                             firmware_tables};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		if (steps[i](run))
@@ -187,10 +220,15 @@ static int set_up(struct run *run)
 static int start(struct run *run)
 {
 	terminal_enter();
+	if (vdb_vm_pause(run->vm, NULL, NULL))
+		return complain("%s", vdb_errmsg());
 	for (uint32_t i = 0; i < run->options.cpus; i++)
 		if (vdb_vcpu_start(run->vcpus[i], run->options.pins[i], NULL))
 			return complain("vcpu%u: %s", i, vdb_errmsg());
-	return 0;
+	/* All threads are there. */
+	if (sandbox_enter(&run->sandbox))
+		return -1;
+	return vdb_vm_resume(run->vm) ? complain("%s", vdb_errmsg()) : 0;
 }
 
 static void stop(struct run *run)
@@ -215,7 +253,7 @@ static int live(struct run *run)
 	if (failed)
 		return TINYVMM_WRONG;
 	complain("%s", run->ending.text);
-	if (run->options.json && json_write_stats(run, run->options.json))
+	if (run->options.json && json_write_stats(run))
 		return TINYVMM_WRONG;
 	return run->ending.status;
 }
@@ -268,11 +306,16 @@ static void tear_down(struct run *run)
 	ending_destroy(&run->ending);
 	if (run->signals >= 0)
 		close(run->signals);
+	if (run->json_fd > STDERR_FILENO)
+		close(run->json_fd);
+	if (run->serial_log_fd >= 0)
+		close(run->serial_log_fd);
+	sandbox_end(&run->sandbox);
 }
 
 static int run(int argc, char **argv)
 {
-	struct run run = {.signals = -1};
+	struct run run = {.signals = -1, .json_fd = -1, .serial_log_fd = -1};
 	int status = TINYVMM_USAGE;
 
 	if (run_options_parse(&run.options, argc, argv))

@@ -32,8 +32,11 @@ struct run {
 	struct devices devices;
 	struct vdb_limit *limit; /* of the whole VM; NULL: none */
 	struct ending ending;
-	bool refused; /* a device cannot be what the user asked for */
-	int signals;  /* signalfd */
+	struct sandbox sandbox;
+	int json_fd;       /* -1: none */
+	int serial_log_fd; /* likewise */
+	bool refused;      /* a device cannot be what the user asked for */
+	int signals;       /* signalfd */
 };
 
 #endif

@@ -98,6 +98,10 @@ static const char help_text[] =
         "                       are placed on them round-robin, least-loaded or pinned (1 loop)\n"
         "  --pin THREAD=CPU,... pin vcpu0, vcpu1, ... and loop to CPUs of the host\n"
         "  --json-stats FILE    statistics at the end and on SIGUSR1; - is the standard output\n"
+        "  --sandbox auto|on|off[,refuse=errno|kill]\n"
+        "                       give up what is not needed to run: system calls, files, capabilities,\n"
+        "                       networks. auto: what this host allows; on: all of it, or refuse to start;\n"
+        "                       what a thread may not call fails, or ends tinyvmm (auto,refuse=errno)\n"
         "  --timeout SECONDS    end it after so long\n"
         "  --grace SECONDS      after a first SIGTERM (power button) until it is ended (10)\n"
         "  --help               this text\n"
@@ -151,6 +155,7 @@ enum {
 	OPT_LOOPS,
 	OPT_PIN,
 	OPT_JSON_STATS,
+	OPT_SANDBOX,
 	OPT_TIMEOUT,
 	OPT_GRACE,
 	OPT_HELP,
@@ -187,6 +192,7 @@ static const struct option table[] = {
         {"loops", required_argument, NULL, OPT_LOOPS},
         {"pin", required_argument, NULL, OPT_PIN},
         {"json-stats", required_argument, NULL, OPT_JSON_STATS},
+        {"sandbox", required_argument, NULL, OPT_SANDBOX},
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
         {"grace", required_argument, NULL, OPT_GRACE},
         {"help", no_argument, NULL, OPT_HELP},
@@ -343,6 +349,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return pins_parse(o, text);
 	case OPT_JSON_STATS:
 		return take_json(o, text);
+	case OPT_SANDBOX:
+		return sandbox_parse(&o->sandbox, text);
 	case OPT_TIMEOUT:
 		return value_number32("--timeout", text, 1, 1u << 24, &o->timeout);
 	case OPT_GRACE:
@@ -428,6 +436,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	                                .memory = 256u << 20,
 	                                .pin_loop = -1,
 	                                .loops = loops_default(),
+	                                .sandbox = sandbox_default(),
 	                                .grace = 10};
 	for (uint32_t i = 0; i < RUN_MAX_CPUS; i++)
 		options->pins[i] = -1;

@@ -12,6 +12,7 @@
 #include "loops.h"
 #include "net.h"
 #include "pmem.h"
+#include "sandbox.h"
 #include "vsock.h"
 
 #define RUN_MAX_CPUS 254u
@@ -59,6 +60,7 @@ struct run_options {
 	uint32_t grace;     /* seconds */
 	struct rates limit; /* of all devices together */
 	const char *limits; /* a file; NULL: none */
+	struct sandbox_option sandbox;
 	bool help;
 };
 

@@ -2,6 +2,7 @@
 #include "values.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,4 +91,11 @@ int value_writable(const char *what, const char *path)
 	if (access(there ? path : dirname(folder), W_OK))
 		return complain("%s %s: cannot be written: %s", what, path, strerror(errno));
 	return 0;
+}
+
+int value_open(const char *what, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+	return fd < 0 ? complain("%s %s: %s", what, path, strerror(errno)) : fd;
 }

@@ -24,4 +24,7 @@ int value_size(const char *what, const char *text, uint64_t *value);
 /* A file that can be written, or made. */
 int value_writable(const char *what, const char *path);
 
+/* Opens it to be written later, by whoever may open nothing then: an fd, or -1 after a complaint. */
+int value_open(const char *what, const char *path);
+
 #endif

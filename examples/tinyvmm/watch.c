@@ -106,7 +106,7 @@ static void take_signal(struct run *run, int number, struct deadlines *deadlines
 		break;
 	case SIGUSR1:
 		if (run->options.json)
-			(void)json_write_stats(run, run->options.json);
+			(void)json_write_stats(run);
 		break;
 	case SIGUSR2:
 		resize_disks(run);

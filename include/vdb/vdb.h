@@ -39,6 +39,7 @@
 #include <vdb/pmem.h>
 #include <vdb/ring.h>
 #include <vdb/rng.h>
+#include <vdb/sandbox.h>
 #include <vdb/serial.h>
 #include <vdb/switch.h>
 #include <vdb/tap.h>

@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <vdb/sandbox.h>
 
 /* The loop that the calling thread is running right now, NULL outside one.
  * Set by the loop around each turn. */
@@ -15,9 +17,28 @@ static inline bool vdb__on_loop_thread(void)
 	return vdb__thread_loop;
 }
 
+/* What a thread enters as its first act (lib/sandbox). `inside`: its starter had entered, so all that threads
+ * inherit is there already. 0 or -errno with a message. */
+struct vdb__thread_sandbox {
+	int (*enter)(struct vdb__thread_sandbox *sandbox, uint32_t kind, bool inside);
+};
+
+/* The calling thread's own, and of those that it starts. */
+struct vdb__thread_bounds {
+	struct vdb__thread_sandbox *sandbox; /* NULL: none */
+	bool inside;
+};
+extern _Thread_local struct vdb__thread_bounds vdb__thread_bounds;
+
 /* Starts a thread with every signal blocked, named (15 characters are kept),
- * pinned to host CPU `cpu` unless -1. 0 or -errno with a message; on failure no
- * thread runs. */
-int vdb__thread_start(pthread_t *thread, const char *name, int cpu, void *(*fn)(void *), void *arg);
+ * pinned to host CPU `cpu` unless -1, in the starter's sandbox as what it is: VDB_THREAD_*.
+ * 0 or -errno with a message; on failure no thread runs. */
+struct vdb__thread_config {
+	const char *name;
+	int cpu;
+	uint32_t kind;
+};
+int vdb__thread_start(pthread_t *thread, const struct vdb__thread_config *config, void *(*fn)(void *),
+                      void *arg);
 
 #endif

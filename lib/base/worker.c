@@ -55,6 +55,7 @@ static void free_worker(struct vdb_worker *worker)
 
 VDB_EXPORT int vdb_worker_create(const char *name, struct vdb_worker **out)
 {
+	const struct vdb__thread_config config = {name ? name : "vdb-worker", -1, VDB_THREAD_CONTROL};
 	struct vdb_worker *worker = calloc(1, sizeof(*worker));
 	int err;
 
@@ -64,7 +65,7 @@ VDB_EXPORT int vdb_worker_create(const char *name, struct vdb_worker **out)
 	pthread_mutex_init(&worker->lock, NULL);
 	pthread_cond_init(&worker->wake, NULL);
 	vdb__list_init(&worker->jobs);
-	err = vdb__thread_start(&worker->thread, name ? name : "vdb-worker", -1, work, worker);
+	err = vdb__thread_start(&worker->thread, &config, work, worker);
 	if (err) {
 		free_worker(worker);
 		return err;

@@ -126,6 +126,7 @@ void vdb__vcpu_join(struct vdb_vcpu *vcpu)
 VDB_EXPORT int vdb_vcpu_start(struct vdb_vcpu *vcpu, int cpu, const char *name)
 {
 	char own[16];
+	const struct vdb__thread_config thread = {name ? name : own, cpu, VDB_THREAD_VCPU};
 	int err = vdb__life_claim(vcpu, true);
 
 	if (err)
@@ -134,7 +135,7 @@ VDB_EXPORT int vdb_vcpu_start(struct vdb_vcpu *vcpu, int cpu, const char *name)
 	/* The new thread may run, and end, before its id is stored: nobody joins it, and the
 	 * VM stays, until vdb__life_started(). */
 	vdb__vcpu_join(vcpu);
-	err = vdb__thread_start(&vcpu->starter, name ? name : own, cpu, thread_main, vcpu);
+	err = vdb__thread_start(&vcpu->starter, &thread, thread_main, vcpu);
 	vcpu->started = !err;
 	vdb__life_started(vcpu);
 	if (err)

@@ -166,6 +166,7 @@ void vdb__pool_destroy(struct vdb__pool *pool)
 
 int vdb__pool_create(struct vdb_loop *loop, unsigned threads, struct vdb__pool **out)
 {
+	static const struct vdb__thread_config config = {"vdb-io", -1, VDB_THREAD_LOOP};
 	struct vdb__pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->thread[0]));
 	int err = 0;
 
@@ -176,7 +177,7 @@ int vdb__pool_create(struct vdb_loop *loop, unsigned threads, struct vdb__pool *
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->more, NULL);
 	while (!err && pool->threads < threads) {
-		err = vdb__thread_start(&pool->thread[pool->threads], "vdb-io", -1, work, pool);
+		err = vdb__thread_start(&pool->thread[pool->threads], &config, work, pool);
 		if (!err)
 			pool->threads++;
 	}

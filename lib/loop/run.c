@@ -175,11 +175,12 @@ static void *loop_thread(void *arg)
 
 VDB_EXPORT int vdb_loop_start(struct vdb_loop *loop, int cpu, const char *name)
 {
+	const struct vdb__thread_config thread = {name ? name : "vdb-loop", cpu, VDB_THREAD_LOOP};
 	int err;
 
 	if (vdb__load(&loop->running) || !vdb__cas(&loop->started, 0, 1))
 		return busy();
-	err = vdb__thread_start(&loop->thread, name ? name : "vdb-loop", cpu, loop_thread, loop);
+	err = vdb__thread_start(&loop->thread, &thread, loop_thread, loop);
 	if (err)
 		vdb__store_release(&loop->started, 0);
 	return err;

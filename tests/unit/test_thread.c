@@ -40,13 +40,20 @@ static int some_cpu(void)
 	return -1;
 }
 
+static int start(pthread_t *thread, const char *name, int cpu, void *arg)
+{
+	const struct vdb__thread_config config = {name, cpu, VDB_THREAD_CONTROL};
+
+	return vdb__thread_start(thread, &config, look, arg);
+}
+
 START_TEST(pinned_and_deaf)
 {
 	struct seen seen;
 	pthread_t thread;
 	int cpu = some_cpu();
 
-	ck_assert_int_eq(vdb__thread_start(&thread, "pinned", cpu, look, &seen), 0);
+	ck_assert_int_eq(start(&thread, "pinned", cpu, &seen), 0);
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(CPU_COUNT(&seen.cpus), 1);
 	ck_assert(CPU_ISSET((size_t)cpu, &seen.cpus));
@@ -62,7 +69,7 @@ START_TEST(unpinned_has_all_cpus)
 	pthread_t thread;
 
 	ck_assert_int_eq(sched_getaffinity(0, sizeof(mine), &mine), 0);
-	ck_assert_int_eq(vdb__thread_start(&thread, "free", -1, look, &seen), 0);
+	ck_assert_int_eq(start(&thread, "free", -1, &seen), 0);
 	pthread_join(thread, NULL);
 	ck_assert(CPU_EQUAL(&seen.cpus, &mine));
 }
@@ -74,7 +81,7 @@ START_TEST(no_such_cpu)
 	pthread_t thread;
 
 	for (size_t i = 0; i < sizeof(cpus) / sizeof(cpus[0]); i++) {
-		ck_assert_int_eq(vdb__thread_start(&thread, "lost", cpus[i], look, NULL), -EINVAL);
+		ck_assert_int_eq(start(&thread, "lost", cpus[i], NULL), -EINVAL);
 		ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "lost"));
 	}
 }
@@ -87,7 +94,7 @@ START_TEST(no_thread_to_be_had)
 
 	pthread_sigmask(SIG_SETMASK, NULL, &before);
 	fail_at(1);
-	ck_assert_int_eq(vdb__thread_start(&thread, "none", -1, look, NULL), -EAGAIN);
+	ck_assert_int_eq(start(&thread, "none", -1, NULL), -EAGAIN);
 	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "none"));
 	pthread_sigmask(SIG_SETMASK, NULL, &after);
 	ck_assert_int_eq(sigismember(&after, SIGTERM), sigismember(&before, SIGTERM));
