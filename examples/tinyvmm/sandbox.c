@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 #include <vdb/error.h>
 
 #include "tinyvmm.h"
@@ -57,7 +58,9 @@ void sandbox_folder(struct sandbox *sandbox, const char *file, uint32_t access)
 	uint32_t i = sandbox->path_count;
 	char copy[sizeof(sandbox->folders[0])];
 
-	if (i == SANDBOX_PATHS)
+	(void)snprintf(copy, sizeof(copy), "%s", file);
+	/* One that is not there, whoever needs it will miss, and say so better. */
+	if (i == SANDBOX_PATHS || access(dirname(copy), F_OK))
 		return;
 	(void)snprintf(copy, sizeof(copy), "%s", file);
 	(void)snprintf(sandbox->folders[i], sizeof(sandbox->folders[i]), "%s", dirname(copy));
