@@ -53,7 +53,7 @@ int sandbox_parse(struct sandbox_option *option, const char *text)
 
 /* ---- What is needed from then on ---- */
 
-void sandbox_folder(struct sandbox *sandbox, const char *file, uint32_t access)
+void sandbox_folder(struct sandbox *sandbox, const char *file, uint32_t rights)
 {
 	uint32_t i = sandbox->path_count;
 	char copy[sizeof(sandbox->folders[0])];
@@ -64,7 +64,7 @@ void sandbox_folder(struct sandbox *sandbox, const char *file, uint32_t access)
 		return;
 	(void)snprintf(copy, sizeof(copy), "%s", file);
 	(void)snprintf(sandbox->folders[i], sizeof(sandbox->folders[i]), "%s", dirname(copy));
-	sandbox->paths[i] = (struct vdb_sandbox_path){.path = sandbox->folders[i], .access = access};
+	sandbox->paths[i] = (struct vdb_sandbox_path){.path = sandbox->folders[i], .access = rights};
 	sandbox->path_count++;
 }
 

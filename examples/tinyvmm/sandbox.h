@@ -30,7 +30,7 @@ struct sandbox_option sandbox_default(void);
 int sandbox_parse(struct sandbox_option *option, const char *text);
 
 /* What will be needed: the folder that a file is in; a child to be ended. */
-void sandbox_folder(struct sandbox *sandbox, const char *file, uint32_t access);
+void sandbox_folder(struct sandbox *sandbox, const char *file, uint32_t rights);
 void sandbox_child(struct sandbox *sandbox, int pid);
 
 /* While there is one thread: the others start inside. 0, or -1 after a complaint. */
