@@ -7,15 +7,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#endif
-
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 
 static const struct vdb_sandbox_call calls[] = {
@@ -82,7 +73,7 @@ static const struct vdb_sandbox_call calls[] = {
         /* fstat() of a newer libc: also by a path, which Landlock does not hide, but tells little. */
         VDB__CALL(VDB__EACH, newfstatat),
 
-#ifdef SANITIZED
+#ifdef VDB__SANITIZED
         /* Their run time maps shadow memory, looks at /proc/self, and at exit traces the process for leaks.
          */
         VDB__CALL(VDB__EACH, mmap),

@@ -11,6 +11,16 @@
 #include <sys/syscall.h>
 #include <vdb/sandbox.h>
 
+/* In builds with sanitizers their run time has needs of its own. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define VDB__SANITIZED
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define VDB__SANITIZED
+#endif
+
 struct vdb__calls {
 	const struct vdb_sandbox_call *list;
 	size_t count;

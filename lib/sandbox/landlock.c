@@ -79,7 +79,7 @@ static uint64_t rights(const struct vdb_sandbox_path *path, bool folder)
 static int add(const struct vdb_sandbox *sandbox, const struct vdb_sandbox_path *path, uint64_t known)
 {
 	struct landlock_path_beneath_attr rule = {.parent_fd = open(path->path, O_PATH | O_CLOEXEC)};
-	struct stat st;
+	struct stat st = {0};
 	int err = 0;
 
 	if (rule.parent_fd < 0 || fstat(rule.parent_fd, &st))
@@ -92,7 +92,7 @@ static int add(const struct vdb_sandbox *sandbox, const struct vdb_sandbox_path 
 	return err ? vdb__fail_sys(err, "sandbox: path %s", path->path) : 0;
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef VDB__SANITIZED
 static const struct vdb_sandbox_path proc = {.path = "/proc", .access = VDB_SANDBOX_READ};
 #endif
 
@@ -100,7 +100,7 @@ static int add_all(const struct vdb_sandbox *sandbox, uint64_t known)
 {
 	int err = 0;
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef VDB__SANITIZED
 	err = add(sandbox, &proc, known); /* the run time looks there */
 #endif
 	for (uint32_t i = 0; i < sandbox->config.path_count && !err; i++)

@@ -78,7 +78,7 @@ static int place(const struct vdb_sandbox_path *path, int fd)
 }
 
 /* With what the sanitizers' run time looks at, in builds that have them. */
-#ifdef __SANITIZE_ADDRESS__
+#ifdef VDB__SANITIZED
 #define MORE 1u
 #else
 #define MORE 0u
