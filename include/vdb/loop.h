@@ -163,12 +163,34 @@ void vdb_timer_destroy(struct vdb_timer *timer);
 VDB_MUST_CHECK int vdb_tenant_create(struct vdb_loop *loop, struct vdb_tenant **out);
 void vdb_tenant_destroy(struct vdb_tenant *tenant);
 
+/* Who does what, and who misbehaves. Caps and log lines: vdb/caps.h; rates: vdb/limit.h. What is not marked
+ * `now` only grows. */
 struct vdb_tenant_stats {
 	uint32_t size;
+	uint32_t inflight;   /* now: requests taken off its rings and not complete */
+	uint64_t bytes;      /* served */
+	uint64_t requests;   /* served */
+	uint64_t turns;      /* in which it had work */
+	uint64_t bells;      /* doorbells that arrived; the kernel merges those that come quickly */
+	uint64_t bells_vain; /* of these: visits by a bell that found no request. Some are no one's fault: a
+	                        request was found by looking, and its bell came later */
+	uint64_t starts;     /* times that one of its queues began to be served: many are resets in a loop */
+	uint64_t broken;     /* times that one was stopped: the guest broke the rules, or the host failed */
+	uint64_t refused;   /* requests that made no sense: no memory where they point, beyond the end, ... */
+	uint64_t errors;    /* requests that ended with an error, these included */
+	uint64_t dropped;   /* packets for a network or a vsock that made no sense, or broke the rules */
+	uint64_t throttled; /* times that a ring had to wait for a rate limit */
+	uint64_t crowded;   /* visits that ended since caps.inflight was reached */
+	uint64_t irqs;      /* interrupts raised */
+	uint64_t irqs_delayed; /* interrupts that caps.irqs_per_s held back; later ones of the same lane until
+	                          it is raised are one with it, and not counted */
+	uint64_t pinned;       /* now: bytes of registered memory that count for it */
+	uint64_t pinned_refused; /* bytes that caps.pinned kept from that, each time */
+	uint32_t fds;            /* now */
 	uint32_t reserved;
-	uint64_t bytes;    /* served */
-	uint64_t requests; /* served */
-	uint64_t turns;    /* in which it had work */
+	uint64_t fds_refused; /* connections of the guest that caps.fds refused */
+	uint64_t log_lines;   /* written */
+	uint64_t log_dropped; /* beyond the cap, or the log could not take them */
 	/* Times that it, or one of its rings, had work and was served only after another tenant, or another
 	 * of its rings, had been served twice meanwhile. 0, ever: between becoming ready and being served at
 	 * most one budget of every other goes first. What is held back by a limit does not wait. */
@@ -177,7 +199,7 @@ struct vdb_tenant_stats {
 	                       waited: bytes, and request_cost for each request */
 };
 
-/* Monotonic counters. Any thread, at no cost to the loop. */
+/* Any thread, at no cost to the loop. */
 VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats);
 
 /* What of io_uring is in use, besides its setup flags. */

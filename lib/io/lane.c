@@ -48,6 +48,8 @@ static bool lane_arm(struct vdb__source *source)
 		return true;
 	lane->waits = is_waiting(lane);
 	if (lane->waits) {
+		if (vdb__lane_crowded(lane))
+			vdb__tenant_crowded(source);
 		if (lane->phase == VDB__LANE_OPEN && !vdb__lane_wanted(lane))
 			lane->queue->ops->disarm(lane->queue); /* nobody would answer */
 		return false;
@@ -82,6 +84,7 @@ static void watch_state(struct vdb_lane *lane)
 	/* By count: between two looks it may have been reset, and be broken again. */
 	if (queue->breaks == lane->stats.broken)
 		return;
+	vdb__count(&vdb__account(lane->tenant)->stats.broken, queue->breaks - lane->stats.broken);
 	vdb__store(&lane->stats.broken, queue->breaks);
 	if (lane->broken)
 		lane->broken(lane->broken_arg, queue->reason);
@@ -105,6 +108,7 @@ void vdb__lane_publish(struct vdb_lane *lane)
 	if (any && !wanted)
 		vdb__count(&lane->stats.suppressed, 1);
 	vdb__lane_notify(lane, wanted);
+	vdb__tenant_freed(lane->tenant);
 	watch_state(lane);
 }
 
@@ -241,9 +245,15 @@ static bool work_inline(struct vdb_lane *lane, uint64_t budget, uint64_t *spent)
 /* What was taken, by bell or by looking: once a visit. */
 static void count_taken(struct vdb_lane *lane, uint64_t taken)
 {
+	struct vdb_tenant_stats *all = &vdb__account(lane->tenant)->stats;
+
 	vdb__count(&lane->stats.requests, taken);
 	if (taken && !lane->belled)
 		vdb__count(&lane->stats.poll_hits, 1);
+	if (!taken && lane->belled)
+		vdb__count(&all->bells_vain, 1);
+	if (vdb__lane_crowded(lane))
+		vdb__count(&all->crowded, 1);
 	lane->belled = false;
 }
 

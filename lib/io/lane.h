@@ -7,6 +7,7 @@
 
 #include "io/backend.h"
 #include "io/request.h"
+#include "loop/caps.h"
 
 enum vdb__lane_phase {
 	VDB__LANE_NEW,      /* on its way to its loop */
@@ -65,6 +66,7 @@ struct vdb_lane {
 	uint64_t irq_at;   /* and when it was; ns, only if they are coalesced */
 	uint32_t irq_ns;   /* the next one may be so long after it */
 	struct vdb__hold irq_hold;
+	struct vdb__late irq_late;
 	int call_fd;
 	void (*trigger)(void *arg);
 	void *trigger_arg;
@@ -113,10 +115,16 @@ struct vdb_lane {
 	struct vdb_lane_stats stats; /* written on the loop's thread only */
 };
 
+/* Its VM has as many in flight as it may, and this lane one of them. */
+static inline bool vdb__lane_crowded(const struct vdb_lane *lane)
+{
+	return lane->inflight && !vdb__tenant_has_room(lane->tenant);
+}
+
 /* Another request can be taken. */
 static inline bool vdb__lane_has_room(const struct vdb_lane *lane)
 {
-	return lane->inflight < lane->max_inflight;
+	return lane->inflight < lane->max_inflight && !vdb__lane_crowded(lane);
 }
 
 /* The backend has a use for one. */
@@ -177,6 +185,9 @@ void vdb__lane_closed(struct vdb_lane *lane);
 /* After each publish: `wanted` is what it said. */
 void vdb__lane_notify(struct vdb_lane *lane, bool wanted);
 void vdb__lane_irq_release(struct vdb__hold *hold);
+void vdb__lane_irq_late(struct vdb__late *late);
+/* What is held back goes out now. */
+void vdb__lane_irq_flush(struct vdb_lane *lane);
 
 /* ---- lane_pool.c ---- */
 
@@ -194,6 +205,7 @@ static inline struct vdb__request *vdb__lane_take_request(struct vdb_lane *lane)
 	struct vdb__request *r = lane->free;
 
 	lane->inflight++;
+	vdb__tenant_took(lane->tenant);
 	if (!r)
 		return vdb__lane_new_request(lane);
 	lane->free = r->next;
@@ -206,6 +218,7 @@ static inline void vdb__lane_put_request(struct vdb_lane *lane, struct vdb__requ
 	r->next = lane->free;
 	lane->free = r;
 	lane->inflight--;
+	vdb__tenant_gave(lane->tenant);
 }
 
 /* NULL: no memory. */

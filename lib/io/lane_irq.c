@@ -7,7 +7,7 @@
 #include "io/lane.h"
 #include "loop/poll.h"
 
-static void fire(struct vdb_lane *lane)
+static void raise_it(struct vdb_lane *lane)
 {
 	uint32_t coalesce_ns = vdb__loop_coalesce_ns(lane->loop);
 	uint64_t now;
@@ -19,6 +19,7 @@ static void fire(struct vdb_lane *lane)
 		lane->irq_at = now;
 	}
 	vdb__count(&lane->stats.triggers, 1);
+	vdb__count(&vdb__account(lane->tenant)->stats.irqs, 1);
 	if (lane->trigger) {
 		lane->trigger(lane->trigger_arg);
 	} else if (lane->call_fd >= 0) {
@@ -26,9 +27,32 @@ static void fire(struct vdb_lane *lane)
 	}
 }
 
+void vdb__lane_irq_late(struct vdb__late *late)
+{
+	raise_it(vdb__container(late, struct vdb_lane, irq_late));
+}
+
+/* As soon as its VM's cap allows it. A lane that ends, or goes elsewhere, cannot wait for that. */
+static void fire(struct vdb_lane *lane)
+{
+	if (lane->phase != VDB__LANE_OPEN)
+		vdb__tenant_irq_now(lane->tenant, &lane->irq_late);
+	else if (!vdb__tenant_irq(lane->tenant, &lane->irq_late))
+		return;
+	raise_it(lane);
+}
+
 void vdb__lane_irq_release(struct vdb__hold *hold)
 {
 	fire(vdb__container(hold, struct vdb_lane, irq_hold));
+}
+
+void vdb__lane_irq_flush(struct vdb_lane *lane)
+{
+	bool held = vdb__loop_unhold(&lane->irq_hold);
+
+	if (held || !vdb__list_empty(&lane->irq_late.link))
+		fire(lane);
 }
 
 /* Not later than this. 0: not now, but in the next turn. */
@@ -46,12 +70,14 @@ static bool may_wait(struct vdb_lane *lane, uint64_t *until)
 
 void vdb__lane_notify(struct vdb_lane *lane, bool wanted)
 {
-	bool held = vdb__loop_unhold(&lane->irq_hold);
+	bool late = !vdb__list_empty(&lane->irq_late.link), held = vdb__loop_unhold(&lane->irq_hold);
 	uint64_t until;
 
-	if (held && wanted)
+	if ((held || late) && wanted)
 		vdb__count(&lane->stats.coalesced, 1);
-	if (!wanted && !held)
+	if (late && lane->phase == VDB__LANE_OPEN)
+		return; /* it is to come already */
+	if (!wanted && !held && !late)
 		return;
 	if (may_wait(lane, &until))
 		vdb__loop_hold(lane->loop, &lane->irq_hold, until);

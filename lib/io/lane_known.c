@@ -30,7 +30,8 @@ static void tell_regions(struct vdb_lane *lane)
 		struct vdb__region *region = vdb__view_region(view, i);
 
 		if (!vdb__region_pinnable(region) ||
-		    !vdb__memory_add(lane->loop, vdb__region_host(region), vdb__region_len(region)))
+		    !vdb__memory_add(lane->loop, lane->tenant, vdb__region_host(region),
+		                     vdb__region_len(region)))
 			continue;
 		vdb__region_hold(&region, 1);
 		lane->registered[lane->nregistered++] = region;

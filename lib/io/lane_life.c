@@ -73,8 +73,7 @@ static void end(struct vdb_lane *lane)
 	uint32_t asked = (lane->kept ? VDB__WAKE_CLOSE : 0) | (lane->doomed ? VDB__WAKE_LEAVE : 0);
 
 	vdb__list_remove(&lane->batch.link);
-	if (vdb__loop_unhold(&lane->irq_hold))
-		vdb__lane_irq_release(&lane->irq_hold);
+	vdb__lane_irq_flush(lane);
 	if (lane->member)
 		vdb__loop_part_member(&lane->as_member);
 	lane->member = false;
@@ -126,6 +125,7 @@ void vdb__lane_drained(struct vdb_lane *lane)
 	if (lane->inflight || !vdb__lane_drains(lane))
 		return;
 	lane->phase = VDB__LANE_REMOVING;
+	vdb__lane_irq_flush(lane); /* its VM's timer may go with it */
 	vdb__source_remove(&lane->source, source_gone);
 }
 
@@ -342,6 +342,8 @@ static void set_up(struct vdb_lane *lane, const struct vdb_lane_config *config)
 	lane->batch.fn = vdb__lane_batch_fn;
 	vdb__list_init(&lane->irq_hold.link);
 	lane->irq_hold.release = vdb__lane_irq_release;
+	vdb__list_init(&lane->irq_late.link);
+	lane->irq_late.raise = vdb__lane_irq_late;
 	vdb__list_init(&lane->as_member.link);
 	lane->as_member.leave = member_leave;
 	lane->as_user.changed = map_changed;

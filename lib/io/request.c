@@ -151,12 +151,18 @@ static void let_go(struct vdb__request *r)
 		vdb__lane_put_pieces(r->lane, r->pieces);
 }
 
+static void count_error(struct vdb_lane *lane)
+{
+	vdb__count(&lane->stats.errors, 1);
+	vdb__count(&vdb__account(lane->tenant)->stats.errors, 1);
+}
+
 static void count(struct vdb_lane *lane, const struct vdb__request *r, int64_t result)
 {
 	struct vdb_lane_stats *stats = &lane->stats;
 
 	if (result < 0)
-		vdb__count(&stats->errors, 1);
+		count_error(lane);
 	else if (r->pub.op == VDB_OP_READ)
 		vdb__count(&stats->bytes_read, r->pub.len);
 	else if (r->pub.op == VDB_OP_WRITE)
@@ -202,6 +208,11 @@ void vdb__request_finish(struct vdb__request *r, int64_t result)
 	lane->queue->ops->complete(lane->queue, r->cookie, result, written(r, result));
 	vdb__lane_put_request(lane, r);
 	vdb__lane_completed(lane);
+}
+
+void vdb__request_misdeed(const struct vdb__request *r)
+{
+	vdb__count(&vdb__account(r->lane->tenant)->stats.dropped, 1);
 }
 
 /* What the guest is told, by what the backend said. */

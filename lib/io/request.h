@@ -97,6 +97,9 @@ void vdb__request_hold(struct vdb__request *r);
 /* Marks the next `bytes` of the data as written by the host. */
 void vdb__request_mark(struct vdb__request *r, uint64_t bytes);
 
+/* It carries a packet that makes no sense: its VM's account says so. */
+void vdb__request_misdeed(const struct vdb__request *r);
+
 /* Lets go of the memory and stages the completion; r is free afterwards. */
 void vdb__request_finish(struct vdb__request *r, int64_t result);
 

@@ -131,6 +131,8 @@ uint64_t vdb__request_start(struct vdb_lane *lane, const struct vdb__elem *elem,
 	struct vdb__request *r = take(lane, elem);
 	int rc = prepare(r, elem, segs);
 
+	if (rc)
+		vdb__count(&vdb__account(lane->tenant)->stats.refused, 1);
 	if (rc || is_empty(&r->pub)) {
 		vdb__request_finish(r, rc);
 		return 0;

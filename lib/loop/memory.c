@@ -31,11 +31,26 @@ static void give_index(struct vdb__memory *memory, uint32_t index)
 	memory->taken[index / 64] &= ~(UINT64_C(1) << index % 64);
 }
 
+static bool pin(const struct vdb__buffer *buffer)
+{
+	return !buffer->tenant || vdb__tenant_pin(buffer->tenant, buffer->len);
+}
+
+static void unpin(const struct vdb__buffer *buffer)
+{
+	if (buffer->tenant)
+		vdb__tenant_unpin(buffer->tenant, buffer->len);
+}
+
 static void enter(struct vdb_loop *loop, struct vdb__buffer *buffer)
 {
 	struct vdb__memory *memory = &loop->memory;
-	uint32_t index = take_index(memory);
+	uint32_t index;
 
+	buffer->index = VDB__NO_BUFFER;
+	if (!pin(buffer))
+		return;
+	index = take_index(memory);
 	buffer->index = VDB__NO_BUFFER;
 	if (index != VDB__NO_BUFFER &&
 	    loop->engine->ops->buffer(loop->engine, index, buffer->base, buffer->len)) {
@@ -45,6 +60,7 @@ static void enter(struct vdb_loop *loop, struct vdb__buffer *buffer)
 	}
 	if (index != VDB__NO_BUFFER)
 		give_index(memory, index);
+	unpin(buffer);
 	vdb__count(&loop->stats.memory_refused, buffer->len);
 }
 
@@ -54,6 +70,7 @@ static void leave(struct vdb_loop *loop, const struct vdb__buffer *buffer)
 		return;
 	(void)loop->engine->ops->buffer(loop->engine, buffer->index, NULL, 0);
 	give_index(&loop->memory, buffer->index);
+	unpin(buffer);
 	vdb__store(&loop->stats.memory, loop->stats.memory - buffer->len);
 }
 
@@ -112,7 +129,7 @@ static bool make_room(struct vdb__memory *memory)
 	return true;
 }
 
-static bool add_one(struct vdb_loop *loop, unsigned char *base, uint64_t len)
+static bool add_one(struct vdb_loop *loop, struct vdb_tenant *tenant, unsigned char *base, uint64_t len)
 {
 	struct vdb__memory *memory = &loop->memory;
 	struct vdb__buffer *buffer = exact(memory, base, len);
@@ -125,7 +142,9 @@ static bool add_one(struct vdb_loop *loop, unsigned char *base, uint64_t len)
 		return false;
 	buffer = &memory->buffers[behind(memory, base)];
 	memmove(buffer + 1, buffer, (size_t)(memory->buffers + memory->count - buffer) * sizeof(*buffer));
-	*buffer = (struct vdb__buffer){.base = base, .len = len, .refs = 1};
+	*buffer = (struct vdb__buffer){.base = base, .len = len, .refs = 1, .tenant = tenant};
+	if (tenant)
+		vdb__tenant_ref(tenant);
 	memory->count++;
 	memory->last = 0;
 	enter(loop, buffer);
@@ -140,6 +159,7 @@ static void remove_one(struct vdb_loop *loop, const unsigned char *base, uint64_
 	if (!buffer || --buffer->refs)
 		return;
 	leave(loop, buffer);
+	vdb_tenant_destroy(buffer->tenant);
 	memory->count--;
 	memmove(buffer, buffer + 1, (size_t)(memory->buffers + memory->count - buffer) * sizeof(*buffer));
 	memory->last = 0;
@@ -150,12 +170,12 @@ static uint64_t piece(uint64_t left)
 	return left < VDB__BUFFER_BYTES ? left : VDB__BUFFER_BYTES;
 }
 
-bool vdb__memory_add(struct vdb_loop *loop, void *base, uint64_t len)
+bool vdb__memory_add(struct vdb_loop *loop, struct vdb_tenant *tenant, void *base, uint64_t len)
 {
 	unsigned char *at = base;
 
 	for (uint64_t done = 0; done < len; done += piece(len - done)) {
-		if (add_one(loop, at + done, piece(len - done)))
+		if (add_one(loop, tenant, at + done, piece(len - done)))
 			continue;
 		vdb__memory_remove(loop, base, done);
 		return false;
@@ -176,8 +196,11 @@ void vdb__memory_unknown(struct vdb_loop *loop)
 {
 	struct vdb__memory *memory = &loop->memory;
 
-	for (uint32_t i = 0; i < memory->count; i++)
+	for (uint32_t i = 0; i < memory->count; i++) {
+		if (memory->buffers[i].index != VDB__NO_BUFFER)
+			unpin(&memory->buffers[i]);
 		memory->buffers[i].index = VDB__NO_BUFFER;
+	}
 	if (memory->taken)
 		memset(memory->taken, 0, VDB__BUFFERS_MAX / 8);
 	vdb__store(&loop->stats.memory, 0);

@@ -21,7 +21,8 @@ struct vdb__buffer {
 	unsigned char *base;
 	uint64_t len;
 	uint32_t refs;
-	uint32_t index; /* in the engine's table; VDB__NO_BUFFER: refused */
+	uint32_t index;            /* in the engine's table; VDB__NO_BUFFER: refused */
+	struct vdb_tenant *tenant; /* whose it is: counts for it while it has an index; holds a reference */
 };
 
 struct vdb__memory {
@@ -34,9 +35,9 @@ struct vdb__memory {
 /* Worth telling it anything? */
 bool vdb__memory_wanted(const struct vdb_loop *loop);
 
-/* What the kernel refuses is I/O's to go without. False: no memory to remember the range, which
- * then is not to be taken back. */
-bool vdb__memory_add(struct vdb_loop *loop, void *base, uint64_t len);
+/* What the kernel refuses, or the tenant's cap, is I/O's to go without. tenant NULL: nobody's. False: no
+ * memory to remember the range, which then is not to be taken back. */
+bool vdb__memory_add(struct vdb_loop *loop, struct vdb_tenant *tenant, void *base, uint64_t len);
 void vdb__memory_remove(struct vdb_loop *loop, void *base, uint64_t len);
 
 const struct vdb__buffer *vdb__memory_search(struct vdb__memory *memory, const void *at);

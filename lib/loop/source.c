@@ -42,6 +42,18 @@ static struct vdb_tenant *tenant_for(struct vdb_loop *loop, struct vdb_tenant *t
 	return tenant;
 }
 
+static void start(struct vdb__source *source)
+{
+	source->since = 0;
+	source->place = (struct vdb__place){0};
+	source->state = VDB__HOT;
+	source->ending = false;
+	vdb__list_init(&source->link);
+	vdb__list_init(&source->crowd);
+	vdb__count(&vdb__account(source->tenant)->stats.starts, 1);
+	vdb__source_ready(source);
+}
+
 int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vdb_tenant *tenant, int kick_fd)
 {
 	int err;
@@ -49,6 +61,11 @@ int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vd
 	tenant = tenant_for(loop, tenant);
 	if (!tenant)
 		return vdb__fail(ENOMEM, "source: no memory for a tenant");
+	err = vdb__account_join(tenant, loop);
+	if (err) {
+		vdb__tenant_unref(tenant);
+		return err;
+	}
 	watch_init(loop, source, kick_fd);
 	source->loop = loop;
 	source->tenant = tenant;
@@ -58,15 +75,11 @@ int vdb__source_add(struct vdb_loop *loop, struct vdb__source *source, struct vd
 	if (err) {
 		vdb__throttle_remove(source);
 		watch_fini(&source->watch);
+		vdb__account_part(tenant);
 		vdb__tenant_unref(tenant);
 		return err;
 	}
-	source->since = 0;
-	source->place = (struct vdb__place){0};
-	source->state = VDB__HOT;
-	source->ending = false;
-	vdb__list_init(&source->link);
-	vdb__source_ready(source);
+	start(source);
 	return 0;
 }
 
@@ -104,6 +117,7 @@ void vdb__source_rang(struct vdb__watch *watch)
 	struct vdb__source *source = watch->source;
 
 	vdb__count(&watch->loop->stats.bells, 1);
+	vdb__count(&vdb__account(source->tenant)->stats.bells, 1);
 	vdb__poll_rang(source);
 	source->ops->kicked(source);
 	vdb__source_ready(source);
@@ -116,6 +130,8 @@ void vdb__source_remove(struct vdb__source *source, void (*gone)(struct vdb__sou
 
 	source->state = VDB__GONE;
 	vdb__throttle_remove(source);
+	vdb__account_part(source->tenant);
+	vdb__list_remove(&source->crowd);
 	vdb__list_remove(&source->link);
 	if (vdb__list_empty(&source->tenant->ready))
 		vdb__list_remove(&source->tenant->link);

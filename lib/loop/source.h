@@ -60,7 +60,8 @@ struct vdb__source {
 	const struct vdb__source_ops *ops;
 	struct vdb_loop *loop;
 	struct vdb_tenant *tenant;
-	struct vdb__list link; /* in the tenant's ready list or the loop's hot list */
+	struct vdb__list link;  /* in the tenant's ready list or the loop's hot list */
+	struct vdb__list crowd; /* while its tenant has too much in flight: caps.h */
 	enum vdb__source_state state;
 	struct vdb__place place; /* among its tenant's */
 	bool owed;               /* the host has yet to answer requests of it: kept by its owner */

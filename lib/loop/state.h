@@ -12,6 +12,7 @@
 #include "base/atomic.h"
 #include "base/config.h"
 #include "base/list.h"
+#include "loop/caps.h"
 #include "loop/engine.h"
 #include "loop/files.h"
 #include "loop/memory.h"
@@ -35,7 +36,8 @@ struct vdb__signals {
 };
 
 struct vdb_tenant {
-	uint32_t refs; /* any thread */
+	struct vdb__account account; /* first */
+	uint32_t refs;               /* any thread */
 	struct vdb_loop *loop;
 	struct vdb__list link;  /* in the loop's active list, while it has ready sources */
 	struct vdb__list ready; /* sources */

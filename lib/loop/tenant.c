@@ -16,6 +16,7 @@ struct vdb_tenant *vdb__tenant_new(struct vdb_loop *loop)
 
 	if (!tenant)
 		return NULL;
+	vdb__account_init(&tenant->account);
 	tenant->refs = 1;
 	tenant->loop = loop;
 	vdb__list_init(&tenant->link);
@@ -81,12 +82,32 @@ void vdb__tenant_move(struct vdb_tenant *tenant, struct vdb_loop *loop)
 
 VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tenant_stats *stats)
 {
+	const struct vdb__account *account = &tenant->account;
+	const struct vdb_tenant_stats *did = &account->stats;
 	struct vdb_tenant_stats own = {
+	        .inflight = vdb__load(&account->inflight),
 	        .bytes = vdb__load(&tenant->bytes),
 	        .requests = vdb__load(&tenant->requests),
 	        .turns = vdb__load(&tenant->turns),
 	        .overtaken = vdb__load(&tenant->overtaken),
 	        .wait_most = vdb__load(&tenant->wait_most),
+	        .bells = vdb__load(&did->bells),
+	        .bells_vain = vdb__load(&did->bells_vain),
+	        .starts = vdb__load(&did->starts),
+	        .broken = vdb__load(&did->broken),
+	        .refused = vdb__load(&did->refused),
+	        .errors = vdb__load(&did->errors),
+	        .dropped = vdb__load(&did->dropped),
+	        .throttled = vdb__load(&did->throttled),
+	        .crowded = vdb__load(&did->crowded),
+	        .irqs = vdb__load(&did->irqs),
+	        .irqs_delayed = vdb__load(&did->irqs_delayed),
+	        .pinned = vdb__load(&account->pinned),
+	        .pinned_refused = vdb__load(&did->pinned_refused),
+	        .fds = vdb__load(&account->fds),
+	        .fds_refused = vdb__load(&did->fds_refused),
+	        .log_lines = vdb__load(&account->log_lines),
+	        .log_dropped = vdb__load(&account->log_dropped),
 	};
 
 	return vdb__stats_give(stats, &own, sizeof(own), "vdb_tenant_stats");
@@ -95,6 +116,7 @@ VDB_EXPORT int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_tena
 void vdb__tenant_inherit(struct vdb_tenant *to, const struct vdb_tenant *from)
 {
 	to->limit = vdb__limit_ref(from->limit);
+	vdb__account_inherit(&to->account, &from->account);
 }
 
 static void account(struct vdb_tenant *tenant, uint64_t cost, uint64_t bytes, uint64_t requests)

@@ -68,6 +68,7 @@ static void reserve(struct vdb__permit *p, uint64_t now)
 			continue;
 		p->since = now;
 		vdb__count(&p->throttled, 1);
+		vdb__count(&vdb__account(p->throttle->source->tenant)->stats.throttled, 1);
 		(void)vdb__fetch_add(&p->limit->waiting, 1u);
 	}
 }

@@ -91,6 +91,7 @@ static int tx_start(void *ctx, struct vdb_req *req)
 	pair->tx_lane = r->lane;
 	if (!can_be_sent(pair, r)) {
 		vdb__count(&pair->stats.tx_bad, 1);
+		vdb__request_misdeed(r);
 	} else if (!vdb__net_pair_works(pair) || vdb__net_is_down(pair->net)) {
 		vdb__count(&pair->stats.tx_dropped, 1);
 	} else {

@@ -141,7 +141,8 @@ static int acquire(struct vdb__vsock *v, const char *path)
 	return rc ? rc : vdb__vsock_listen(v);
 }
 
-static int make(const struct vdb_vsock_config *config, struct vdb_loop *loop, struct vdb__vsock **out)
+static int make(const struct vdb_vsock_config *config, const struct vdb_virtio_config *at,
+                struct vdb__vsock **out)
 {
 	struct vdb__vsock *v = calloc(1, sizeof(*v));
 	int rc;
@@ -150,7 +151,11 @@ static int make(const struct vdb_vsock_config *config, struct vdb_loop *loop, st
 		return vdb__fail(ENOMEM, "vsock: no memory");
 	v->config = *config;
 	v->config.path = NULL;
-	v->loop = loop;
+	v->loop = at->loop;
+	v->tenant = at->tenant;
+	if (v->tenant)
+		vdb__tenant_ref(v->tenant);
+	vdb__vsock_listen_init(v);
 	vdb__vsock_set_up(v);
 	rc = acquire(v, config->path);
 	if (rc)
@@ -185,7 +190,7 @@ VDB_EXPORT int vdb_vsock_create(const struct vdb_virtio_config *at, const struct
 	int rc = take_configs(&own, at, &own_config, config);
 
 	if (!rc)
-		rc = make(&own_config, own.loop, &v);
+		rc = make(&own_config, &own, &v);
 	if (rc)
 		return rc;
 	own.features = 1ull << FEATURE_STREAM;

@@ -29,6 +29,7 @@
 #include "base/list.h"
 #include "io/cursor.h"
 #include "io/fifo.h"
+#include "loop/caps.h"
 #include "loop/source.h"
 #include "virtio/vsock_credit.h"
 
@@ -111,6 +112,8 @@ struct vdb__vsock_reply {
 struct vdb__vsock {
 	struct vdb_vsock_config config; /* path is our own copy */
 	struct vdb_loop *loop;
+	struct vdb_tenant *tenant; /* whose fds its connections are, referenced; NULL: nobody's */
+	struct vdb__fd_wait fd_wait;
 	struct vdb_backend *backends[VDB__VSOCK_QUEUES];
 	uint32_t transport_reset; /* the guest is to be told: any thread sets it */
 	uint32_t why;             /* VDB__VSOCK_*, shared with other threads */
@@ -207,7 +210,15 @@ uint32_t vdb__vsock_free_port(struct vdb__vsock *v, uint32_t guest_port);
 /* There is room for another. */
 static inline bool vdb__vsock_has_room(const struct vdb__vsock *v)
 {
-	return v->count < v->config.max_connections;
+	return v->count < v->config.max_connections && (!v->tenant || vdb__tenant_has_fd(v->tenant));
+}
+
+/* Told of the VM, too: the guest sent what makes no sense, or is against the rules. */
+static inline void vdb__vsock_misdeed(struct vdb__vsock *v, uint64_t *counter)
+{
+	vdb__count(counter, 1);
+	if (v->tenant)
+		vdb__count(&vdb__account(v->tenant)->stats.dropped, 1);
 }
 
 /* fd becomes its own, also if it fails (NULL: no memory). There must be room. */
@@ -237,6 +248,7 @@ void vdb__vsock_drop_all(struct vdb__vsock *v);
 /* Accepts, if there is room for more, when somebody comes. */
 void vdb__vsock_watch_listener(struct vdb__vsock *v);
 void vdb__vsock_close_listener(struct vdb__vsock *v);
+void vdb__vsock_listen_init(struct vdb__vsock *v);
 /* Somebody has come. */
 void vdb__vsock_accept(struct vdb__vsock *v);
 /* A host program has said something, which should be its CONNECT. */

@@ -41,6 +41,8 @@ struct vdb__vconn *vdb__vconn_new(struct vdb__vsock *v, int fd, enum vdb__vconn_
 	vdb__list_append(&v->all, &c->all);
 	v->promised += c->credit.window;
 	v->count++;
+	if (v->tenant)
+		vdb__tenant_fd_take(v->tenant);
 	vdb__store(&v->stats.connections, v->count);
 	return c;
 }
@@ -56,6 +58,8 @@ static void drop(struct vdb__vconn *c)
 	v->count--;
 	vdb__store(&v->stats.connections, v->count);
 	free(c);
+	if (v->tenant)
+		vdb__tenant_fd_give(v->tenant);
 	vdb__vsock_watch_listener(v);
 }
 

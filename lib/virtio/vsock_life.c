@@ -19,6 +19,7 @@ void vdb__vsock_free(struct vdb__vsock *v)
 		close(v->epoll_fd);
 	free(v->table);
 	free((char *)(uintptr_t)v->config.path);
+	vdb_tenant_destroy(v->tenant);
 	free(v);
 }
 

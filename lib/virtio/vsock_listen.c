@@ -75,18 +75,41 @@ void vdb__vconn_hello(struct vdb__vconn *c)
 
 /* ---- The listening socket ---- */
 
+/* One of its own connections may be what ends, or one of another device of the same VM. */
+static void wait_for_room(struct vdb__vsock *v)
+{
+	if (v->tenant && !vdb__tenant_has_fd(v->tenant))
+		vdb__tenant_fd_await(v->tenant, &v->fd_wait);
+}
+
+static void room_again(struct vdb__fd_wait *wait)
+{
+	vdb__vsock_watch_listener(vdb__container(wait, struct vdb__vsock, fd_wait));
+}
+
+void vdb__vsock_listen_init(struct vdb__vsock *v)
+{
+	vdb__list_init(&v->fd_wait.link);
+	v->fd_wait.again = room_again;
+}
+
 void vdb__vsock_watch_listener(struct vdb__vsock *v)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
 
-	if (v->listen_fd < 0 || v->listen_armed || v->closing || !vdb__vsock_has_room(v) || v->listen_at)
+	if (v->listen_fd < 0 || v->listen_armed || v->closing || v->listen_at)
 		return;
+	if (!vdb__vsock_has_room(v)) {
+		wait_for_room(v);
+		return;
+	}
 	if (!epoll_ctl(v->epoll_fd, v->listen_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, v->listen_fd, &event))
 		v->listen_known = v->listen_armed = true;
 }
 
 void vdb__vsock_close_listener(struct vdb__vsock *v)
 {
+	vdb__list_remove(&v->fd_wait.link);
 	if (v->listen_fd < 0)
 		return;
 	if (v->listen_known)

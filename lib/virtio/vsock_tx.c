@@ -53,7 +53,7 @@ static void reply_rst(struct vdb__vsock *v, const struct said *said)
 	uint32_t at = (v->reply_head + v->reply_count) % VDB__VSOCK_REPLIES;
 
 	if (said->op == VIRTIO_VSOCK_OP_RST) {
-		vdb__count(&v->stats.drops, 1);
+		vdb__vsock_misdeed(v, &v->stats.drops);
 		return;
 	}
 	v->replies[at] = (struct vdb__vsock_reply){.src_cid = said->dst_cid,
@@ -66,7 +66,7 @@ static void reply_rst(struct vdb__vsock *v, const struct said *said)
 
 static void violated(struct vdb__vconn *c)
 {
-	vdb__count(&c->vsock->stats.violations, 1);
+	vdb__vsock_misdeed(c->vsock, &c->vsock->stats.violations);
 	vdb__vconn_reset(c);
 }
 
@@ -171,6 +171,8 @@ static void on_request(struct vdb__vsock *v, const struct said *said)
 
 	if (!c) {
 		vdb__count(&v->stats.refused_by_host, 1);
+		if (v->tenant && !vdb__tenant_has_fd(v->tenant))
+			vdb__count(&vdb__account(v->tenant)->stats.fds_refused, 1);
 		reply_rst(v, said);
 		return;
 	}
@@ -220,7 +222,7 @@ int vdb__vsock_start_tx(void *ctx, struct vdb_req *req)
 	if (said.src_cid == v->config.cid)
 		dispatch(v, req, &at, &said);
 	else
-		vdb__count(&v->stats.drops, 1);
+		vdb__vsock_misdeed(v, &v->stats.drops);
 	vdb_req_complete(req, 0);
 	return VDB_REQ_PENDING;
 }

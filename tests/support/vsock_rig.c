@@ -24,8 +24,23 @@ static void nap(void)
 
 /* ---- Life ---- */
 
+static void make_tenant(struct vsock_rig *v, const struct vdb_caps *caps, struct vdb_virtio_config *place)
+{
+	if (!caps)
+		return;
+	ck_assert_int_eq(vdb_tenant_create(place->loop, &v->tenant), 0);
+	ck_assert_int_eq(vdb_tenant_caps(v->tenant, caps), 0);
+	place->tenant = v->tenant;
+}
+
 void vsock_rig_make(struct vsock_rig *v, const struct vdb_vsock_config *config,
                     const struct vdb_virtio_config *at)
+{
+	vsock_rig_make_capped(v, config, at, NULL);
+}
+
+void vsock_rig_make_capped(struct vsock_rig *v, const struct vdb_vsock_config *config,
+                           const struct vdb_virtio_config *at, const struct vdb_caps *caps)
 {
 	struct vdb_vsock_config own = {0};
 	struct vdb_virtio_config place;
@@ -38,6 +53,7 @@ void vsock_rig_make(struct vsock_rig *v, const struct vdb_vsock_config *config,
 	(void)snprintf(v->path, sizeof(v->path), "%s/v", v->dir);
 	place = ready_rig_open(&v->rig);
 	place.limit = at ? at->limit : NULL;
+	make_tenant(v, caps, &place);
 	if (config)
 		own = *config;
 	own.size = sizeof(own);
@@ -71,6 +87,8 @@ static void remove_dir(const struct vsock_rig *v)
 
 void vsock_rig_close(struct vsock_rig *v)
 {
+	vdb_tenant_destroy(v->tenant);
+	v->tenant = NULL;
 	/* A device that is not the rig's own says nothing to it at its end. */
 	v->rig.destroyed = 1;
 	virtio_rig_close(&v->rig);

@@ -14,6 +14,7 @@
 
 #include <linux/virtio_vsock.h>
 #include <sys/un.h>
+#include <vdb/caps.h>
 #include <vdb/vsock.h>
 
 #include "ready_rig.h"
@@ -38,13 +39,17 @@ struct vsock_rig {
 	struct virtio_rig rig;
 	char dir[32];
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	unsigned sent; /* cookies */
+	unsigned sent;             /* cookies */
+	struct vdb_tenant *tenant; /* if it has caps */
 	int fds;
 };
 
 /* config: what is not given is the rig's; `at` as of ready devices, may be NULL. */
 void vsock_rig_make(struct vsock_rig *v, const struct vdb_vsock_config *config,
                     const struct vdb_virtio_config *at);
+/* The same, of a VM with caps. */
+void vsock_rig_make_capped(struct vsock_rig *v, const struct vdb_vsock_config *config,
+                           const struct vdb_virtio_config *at, const struct vdb_caps *caps);
 /* The guest's driver; `buffers` of those it receives into. */
 void vsock_rig_up(struct vsock_rig *v, uint64_t features, unsigned buffers);
 /* Both. */

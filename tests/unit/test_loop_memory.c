@@ -88,7 +88,7 @@ static bool known(const unsigned char *at, uint64_t len)
 START_TEST(a_large_range_is_registered_in_pieces)
 {
 	played = true;
-	ck_assert(vdb__memory_add(loop, base, 2 * GIB + 4096));
+	ck_assert(vdb__memory_add(loop, NULL, base, 2 * GIB + 4096));
 	ck_assert_uint_eq(entered, 3);
 	ck_assert_uint_eq(test_loop_stats(loop).memory, 2 * GIB + 4096);
 	ck_assert(known(base, 1) && known(base, GIB) && known(base + GIB, GIB));
@@ -105,8 +105,8 @@ END_TEST
 
 START_TEST(told_twice_it_is_registered_once)
 {
-	ck_assert(vdb__memory_add(loop, base, 8192));
-	ck_assert(vdb__memory_add(loop, base, 8192));
+	ck_assert(vdb__memory_add(loop, NULL, base, 8192));
+	ck_assert(vdb__memory_add(loop, NULL, base, 8192));
 	ck_assert_uint_eq(entered, 1);
 	vdb__memory_remove(loop, base, 8192);
 	ck_assert(known(base, 8192));
@@ -116,12 +116,44 @@ START_TEST(told_twice_it_is_registered_once)
 }
 END_TEST
 
+/* A VM's cap on what it pins: what is beyond is not registered, and counted; what goes makes room. */
+START_TEST(no_more_is_pinned_than_the_cap)
+{
+	const struct vdb_caps caps = {.size = sizeof(caps), .pinned = 3 * 8192};
+	struct vdb_tenant_stats stats = {.size = sizeof(stats)};
+	struct vdb_tenant *tenant;
+
+	ck_assert_int_eq(vdb_tenant_create(loop, &tenant), 0);
+	ck_assert_int_eq(vdb_tenant_caps(tenant, &caps), 0);
+	ck_assert(vdb__memory_add(loop, tenant, base, 8192));
+	ck_assert(vdb__memory_add(loop, tenant, base, 8192)); /* of another lane: counts once */
+	ck_assert(vdb__memory_add(loop, tenant, base + 16384, 16384));
+	ck_assert(vdb__memory_add(loop, tenant, base + 65536, 4096));
+	ck_assert(vdb__memory_add(loop, NULL, base + 131072, 4096));
+	ck_assert(known(base, 8192) && known(base + 16384, 16384));
+	ck_assert(!known(base + 65536, 1));
+	ck_assert(known(base + 131072, 4096)); /* nobody's */
+	ck_assert_int_eq(vdb_tenant_stats(tenant, &stats), 0);
+	ck_assert_uint_eq(stats.pinned, 3 * 8192);
+	ck_assert_uint_eq(stats.pinned_refused, 4096);
+	vdb__memory_remove(loop, base + 65536, 4096);
+	vdb__memory_remove(loop, base, 8192);
+	vdb__memory_remove(loop, base, 8192);
+	ck_assert(vdb__memory_add(loop, tenant, base + 65536, 4096));
+	ck_assert(known(base + 65536, 4096));
+	vdb_tenant_destroy(tenant); /* what it has pinned holds it */
+	vdb__memory_remove(loop, base + 65536, 4096);
+	vdb__memory_remove(loop, base + 131072, 4096);
+	vdb__memory_remove(loop, base + 16384, 16384);
+}
+END_TEST
+
 START_TEST(ranges_of_any_order_are_found)
 {
 	static const unsigned order[] = {5, 1, 7, 3, 0, 6, 2, 4};
 
 	for (int i = 0; i < 8; i++)
-		ck_assert(vdb__memory_add(loop, base + order[i] * 16384u, 8192));
+		ck_assert(vdb__memory_add(loop, NULL, base + order[i] * 16384u, 8192));
 	for (unsigned i = 0; i < 8; i++) {
 		ck_assert(known(base + i * 16384u + 4096, 4096));
 		ck_assert(!known(base + i * 16384u + 8192, 1));
@@ -137,9 +169,9 @@ END_TEST
 /* One mapping that two regions have, in part: each stays as long as its own is there. */
 START_TEST(ranges_may_overlap)
 {
-	ck_assert(vdb__memory_add(loop, base, 65536));
-	ck_assert(vdb__memory_add(loop, base, 4096));
-	ck_assert(vdb__memory_add(loop, base + 8192, 4096));
+	ck_assert(vdb__memory_add(loop, NULL, base, 65536));
+	ck_assert(vdb__memory_add(loop, NULL, base, 4096));
+	ck_assert(vdb__memory_add(loop, NULL, base + 8192, 4096));
 	vdb__memory_remove(loop, base, 65536);
 	ck_assert(known(base, 4096) && !known(base, 4097) && known(base + 8192, 4096));
 	vdb__memory_remove(loop, base, 4096);
@@ -153,12 +185,12 @@ static const int refusals[] = {-ENOMEM, -EFAULT, -EOPNOTSUPP, -EPERM};
 START_TEST(a_refusal_is_counted)
 {
 	update_error = refusals[_i];
-	ck_assert(vdb__memory_add(loop, base, 8192));
+	ck_assert(vdb__memory_add(loop, NULL, base, 8192));
 	ck_assert(!known(base, 1));
 	ck_assert_uint_eq(test_loop_stats(loop).memory_refused, 8192);
 	ck_assert_uint_ne(test_loop_stats(loop).features & VDB_LOOP_HAS_MEMORY, 0);
 	update_error = 0;
-	ck_assert(vdb__memory_add(loop, base + 8192, 8192));
+	ck_assert(vdb__memory_add(loop, NULL, base + 8192, 8192));
 	ck_assert(known(base + 8192, 1));
 	ck_assert_uint_eq(test_loop_stats(loop).memory, 8192);
 	vdb__memory_remove(loop, base + 8192, 8192);
@@ -169,7 +201,7 @@ END_TEST
 START_TEST(a_kernel_without_a_table)
 {
 	table_error = -EINVAL;
-	ck_assert(vdb__memory_add(loop, base, 8192));
+	ck_assert(vdb__memory_add(loop, NULL, base, 8192));
 	ck_assert(!known(base, 1));
 	ck_assert_uint_eq(test_loop_stats(loop).memory_refused, 8192);
 	ck_assert_uint_eq(test_loop_stats(loop).features & VDB_LOOP_HAS_MEMORY, 0);
@@ -181,7 +213,7 @@ START_TEST(a_full_table_takes_no_more)
 {
 	played = true;
 	for (uint64_t i = 0; i <= VDB__BUFFERS_MAX; i++)
-		ck_assert(vdb__memory_add(loop, base + i * 8192, 4096));
+		ck_assert(vdb__memory_add(loop, NULL, base + i * 8192, 4096));
 	ck_assert(known(base + (VDB__BUFFERS_MAX - 1) * UINT64_C(8192), 1));
 	ck_assert(!known(base + VDB__BUFFERS_MAX * UINT64_C(8192), 1));
 	ck_assert_uint_eq(test_loop_stats(loop).memory_refused, 4096);
@@ -197,7 +229,7 @@ START_TEST(without_memory_nothing_is_registered)
 	played = true;
 	for (unsigned n = 1; n < 4; n++) {
 		fail_at(n);
-		if (vdb__memory_add(loop, base, 4 * GIB)) {
+		if (vdb__memory_add(loop, NULL, base, 4 * GIB)) {
 			ck_assert_ptr_null(fail_what());
 			vdb__memory_remove(loop, base, 4 * GIB);
 		}
@@ -235,7 +267,7 @@ START_TEST(io_goes_by_what_is_registered)
 	int fd = memfd_create("memory", MFD_CLOEXEC);
 
 	memset(base, 5, 4096);
-	ck_assert(vdb__memory_add(loop, base, 8192));
+	ck_assert(vdb__memory_add(loop, NULL, base, 8192));
 	ck_assert(transfers(VDB_IO_WRITEV, fd, base + 1, 4095));
 	ck_assert(transfers(VDB_IO_READV, fd, base + 4096, 4095));
 	ck_assert_mem_eq(base + 4096, base, 4095);
@@ -250,7 +282,7 @@ END_TEST
 
 START_TEST(another_engine_is_told_anew)
 {
-	ck_assert(vdb__memory_add(loop, base, 8192));
+	ck_assert(vdb__memory_add(loop, NULL, base, 8192));
 	ck_assert_int_eq(vdb__engine_renew(loop), 0);
 	ck_assert(!known(base, 1));
 	ck_assert_uint_eq(test_loop_stats(loop).memory, 0);
@@ -274,6 +306,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_large_range_is_registered_in_pieces);
 	tcase_add_test(tc, told_twice_it_is_registered_once);
+	tcase_add_test(tc, no_more_is_pinned_than_the_cap);
 	tcase_add_test(tc, ranges_of_any_order_are_found);
 	tcase_add_test(tc, ranges_may_overlap);
 	tcase_add_loop_test(tc, a_refusal_is_counted, 0, 4);

@@ -280,7 +280,7 @@ START_TEST(memory_is_known_to_both_or_one)
 {
 	buffers_error = _i == 1 ? -ENOMEM : 0;
 	buffer_error = _i == 2 ? -ENOMEM : 0;
-	ck_assert(vdb__memory_add(loop, memory, MANY * BLOCK));
+	ck_assert(vdb__memory_add(loop, NULL, memory, MANY * BLOCK));
 	start(0, VDB_IO_READV, VDB_IO_DIRECT, 1);
 	start(1, VDB_IO_READV, 0, 1);
 	finish();

@@ -125,6 +125,44 @@ START_TEST(g71_more_host_programs_than_connections)
 }
 END_TEST
 
+/* The VM's own cap is below the device's: the guest is refused, host programs wait, and both have their turn.
+ */
+START_TEST(g71_no_more_fds_than_the_vm_may_have)
+{
+	const struct vdb_caps caps = {.size = sizeof(caps), .fds = 2};
+	struct vdb_tenant_stats stats = {.size = sizeof(stats)};
+	int fd, fds;
+
+	vsock_rig_make_capped(&v, NULL, NULL, &caps);
+	vsock_rig_up(&v, 0, VSOCK_BUFFERS);
+	listener = vsock_host_listen(&v, P);
+	vsock_rig_quiet(&v);
+	fds = leak_fds();
+	for (uint32_t port = 1; port <= 5; port++) {
+		vsock_rig_say(&v, VIRTIO_VSOCK_OP_REQUEST, port, P);
+		(void)vsock_rig_expect(&v, port <= 2 ? VIRTIO_VSOCK_OP_RESPONSE : VIRTIO_VSOCK_OP_RST, port,
+		                       P);
+	}
+	ck_assert_int_eq(leak_fds(), fds + 2);
+	ck_assert_int_eq(vdb_tenant_stats(v.tenant, &stats), 0);
+	ck_assert_uint_eq(stats.fds, 2);
+	ck_assert_uint_eq(stats.fds_refused, 3);
+	fd = vsock_host_connect(&v);
+	vsock_host_write(fd, "CONNECT 5000\n");
+	vsock_rig_quiet(&v);
+	ck_assert_uint_eq(vsock_rig_stats(&v).connections, 2);
+	vsock_rig_say(&v, VIRTIO_VSOCK_OP_RST, 1, P);
+	ck_assert_uint_eq(vsock_rig_receive(&v, NULL).op, VIRTIO_VSOCK_OP_REQUEST);
+	vsock_rig_say(&v, VIRTIO_VSOCK_OP_RST, 2, P);
+	vsock_rig_settle(&v, 1);
+	vsock_rig_say(&v, VIRTIO_VSOCK_OP_REQUEST, 9, P);
+	(void)vsock_rig_expect(&v, VIRTIO_VSOCK_OP_RESPONSE, 9, P);
+	close(fd);
+	drain_listener();
+	close_rig();
+}
+END_TEST
+
 /* ---- No buffers ---- */
 
 /* The guest sends what is answered by RST, and gives no buffer for one: its packets wait in its own queue. */
@@ -366,6 +404,7 @@ int main(void)
 	tcase_add_test(tc, g71_65536_connects);
 	tcase_add_test(tc, g71_connect_and_reset);
 	tcase_add_test(tc, g71_more_host_programs_than_connections);
+	tcase_add_test(tc, g71_no_more_fds_than_the_vm_may_have);
 	tcase_add_test(tc, g71_answers_that_nobody_receives);
 	tcase_add_test(tc, g71_data_that_nobody_receives);
 	tcase_add_test(tc, g71_no_buffer_for_events);
