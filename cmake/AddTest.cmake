@@ -73,6 +73,23 @@ function(vdb_register_cases program source engines labels timeout)
   endforeach()
 endfunction()
 
+# Cases with real guests skip, and say so, where there is no /dev/kvm: there the lab runs their program, all of it,
+# with the slow ones of tests/kvm.
+function(vdb_list_for_lab program source name engines)
+  file(STRINGS ${source} needs REGEX "kvm_fixture_need\\(|kvm_tests_run\\(")
+  if(NOT needs)
+    return()
+  endif()
+  if(engines)
+    foreach(engine uring epoll)
+      set_property(GLOBAL APPEND PROPERTY VDB_KVM_TESTS
+        "${name}/${engine} slow $<TARGET_FILE:${program}> VDB_TEST_ENGINE=${engine}")
+    endforeach()
+  else()
+    set_property(GLOBAL APPEND PROPERTY VDB_KVM_TESTS "${name} slow $<TARGET_FILE:${program}>")
+  endif()
+endfunction()
+
 function(vdb_add_test source label)
   get_filename_component(program ${source} NAME_WE)
   string(REGEX REPLACE "^test_" "" name ${program})
@@ -104,6 +121,7 @@ function(vdb_add_test source label)
   vdb_register_cases(${program} ${source} "${engines}" "${more}" ${timeout})
   if(label MATCHES "^(hostile|faults)$")
     # Its cases are all there is of it.
+    vdb_list_for_lab(${program} ${source} ${label}/${name} "${engines}")
   elseif(engines)
     foreach(engine uring epoll)
       vdb_register(${label}/${name}/${engine} ${program} "${label};${more}" ${timeout}

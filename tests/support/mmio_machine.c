@@ -8,15 +8,32 @@
 
 void mmio_machine_open(struct mmio_machine *m, uint32_t queues)
 {
+	mmio_machine_open_capped(m, queues, 2, NULL);
+}
+
+struct vdb_tenant_stats mmio_machine_account(const struct mmio_machine *m)
+{
+	struct vdb_tenant_stats stats = {.size = sizeof(stats)};
+
+	must(vdb_tenant_stats(m->tenant, &stats));
+	return stats;
+}
+
+void mmio_machine_open_capped(struct mmio_machine *m, uint32_t queues, uint32_t vcpus,
+                              const struct vdb_caps *caps)
+{
 	struct vdb_loop_config loop = test_loop_config();
 	const struct vdb_virtio_mmio_config config = {
 	        .size = sizeof(config), .gsi = MACHINE_GSI, .base = MACHINE_MMIO};
 
 	memset(m, 0, sizeof(*m));
-	kvm_fixture_make(&m->f, NULL, 2);
+	kvm_fixture_make(&m->f, NULL, vcpus);
 	must(vdb_loop_create(&loop, &m->loop));
 	must(vdb_loop_start(m->loop, -1, NULL));
 	virtio_echo_open(&m->echo);
+	must(vdb_tenant_create(m->loop, &m->tenant));
+	must(vdb_tenant_caps(m->tenant, caps));
+	m->echo.tenant = m->tenant;
 	m->device = virtio_echo_device(&m->echo, m->f.mem, m->loop, queues);
 	must(vdb_virtio_mmio_create(m->f.vm, m->device, &config, &m->mmio));
 }
@@ -29,6 +46,7 @@ void mmio_machine_close(struct mmio_machine *m)
 	vdb_virtio_destroy(m->device, count_done, &gone);
 	wait_for32(&gone, 1);
 	ck_assert_uint_eq(m->echo.destroyed, 1);
+	vdb_tenant_destroy(m->tenant);
 	must(vdb_loop_join(m->loop));
 	must(vdb_loop_destroy(m->loop));
 	virtio_echo_close(&m->echo);

@@ -17,11 +17,16 @@ struct mmio_machine {
 	struct virtio_echo echo;
 	struct vdb_virtio *device;
 	struct vdb_virtio_mmio *mmio;
+	struct vdb_tenant *tenant;
 };
 
 struct echo_params;
 
 void mmio_machine_open(struct mmio_machine *m, uint32_t queues);
+/* With so many vCPUs, and the caps of its tenant; may be NULL. */
+void mmio_machine_open_capped(struct mmio_machine *m, uint32_t queues, uint32_t vcpus,
+                              const struct vdb_caps *caps);
+struct vdb_tenant_stats mmio_machine_account(const struct mmio_machine *m);
 /* The VM may have been destroyed (m->f.vm NULL), but not the rest. */
 void mmio_machine_close(struct mmio_machine *m);
 struct echo_params *mmio_machine_params(struct mmio_machine *m);

@@ -137,7 +137,7 @@ struct vdb_virtio *virtio_echo_device(struct virtio_echo *echo, struct vdb_mem *
 	                                          .backend = backend_of,
 	                                          .destroy = destroy};
 	const struct vdb_virtio_config config = {
-	        .size = sizeof(config), .mem = mem, .loop = loop, .queues = queues};
+	        .size = sizeof(config), .mem = mem, .loop = loop, .tenant = echo->tenant, .queues = queues};
 	struct vdb_virtio *device;
 
 	ck_assert_msg(!vdb_virtio_create(&ops, echo, &config, &device), "%s", vdb_errmsg());

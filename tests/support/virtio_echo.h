@@ -19,6 +19,7 @@ struct virtio_echo {
 	struct vdb_req *req[1024]; /* loop's thread */
 	uint32_t started, served;  /* atomic */
 	void (*on_start)(void);    /* for each request, first; NULL: nothing */
+	struct vdb_tenant *tenant; /* of the devices; NULL: one of its own for each queue */
 	struct vdb_backend *backend;
 	uint32_t destroyed; /* atomic; devices */
 };

@@ -47,7 +47,7 @@ static const uint64_t layouts[] = {
         VRIG_BIT(VIRTIO_F_RING_PACKED) | VRIG_BIT(VIRTIO_RING_F_EVENT_IDX),
 };
 
-START_TEST(nothing_is_taken_or_lost_while_quiesced)
+START_TEST(g80_nothing_is_taken_or_lost_while_quiesced)
 {
 	virtio_rig_up(&rig, layouts[_i], 2);
 	for (uint64_t i = 1; i < 40; i++) {
@@ -123,7 +123,7 @@ static struct vdb_virtio *replace(void *state, size_t len)
 	return old;
 }
 
-START_TEST(another_device_goes_on)
+START_TEST(g80_another_device_goes_on)
 {
 	uint32_t gone = 0;
 	struct vdb_virtio *old;
@@ -179,7 +179,7 @@ END_TEST
 
 /* Every byte of a state, changed to something else: refused with nothing changed, or a state that a driver
  * could have made; every length but the right one is refused. */
-START_TEST(crafted_states_do_no_harm)
+START_TEST(g80_crafted_states_do_no_harm)
 {
 	unsigned char *state, old;
 	uint32_t refused = 0;
@@ -223,11 +223,11 @@ int main(void)
 	TCase *tc = tcase_create("state");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, nothing_is_taken_or_lost_while_quiesced, 0, n);
+	tcase_add_loop_test(tc, g80_nothing_is_taken_or_lost_while_quiesced, 0, n);
 	tcase_add_test(tc, quiesce_waits_for_what_is_in_flight);
 	tcase_add_test(tc, a_driver_may_reset_and_come_again_while_quiesced);
-	tcase_add_loop_test(tc, another_device_goes_on, 0, n);
+	tcase_add_loop_test(tc, g80_another_device_goes_on, 0, n);
 	tcase_add_test(tc, only_when_quiesced_and_fresh);
-	tcase_add_test(tc, crafted_states_do_no_harm);
+	tcase_add_test(tc, g80_crafted_states_do_no_harm);
 	return test_run("virtio_state", tc);
 }
