@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "caps.h"
 #include "layout.h"
 #include "net.h"
 #include "run.h"
@@ -83,12 +84,14 @@ static void broken(void *arg, uint32_t queue, uint32_t reason)
 {
 	const struct device *device = arg;
 
-	complain("%s: queue %u has been stopped: %s; the guest must reset the device", device->name, queue,
-	         reason == VDB_REASON_HOST ? "the host failed" : "the guest broke the rules");
+	vdb_tenant_log(device->tenant, SAYS_BROKEN,
+	               "%s: queue %u has been stopped: %s; the guest must reset the device", device->name,
+	               queue, reason == VDB_REASON_HOST ? "the host failed" : "the guest broke the rules");
 }
 
 static struct vdb_virtio_config config_of(struct run *run, struct device *device, bool packed)
 {
+	device->tenant = run->devices.tenants[0];
 	return (struct vdb_virtio_config){
 	        .size = sizeof(struct vdb_virtio_config),
 	        .flags = packed ? 0 : VDB_VIRTIO_NO_PACKED,
@@ -206,6 +209,8 @@ static int create_tenants(struct run *run)
 		err = vdb_tenant_create(vdb_loops_get(run->loops, i), &run->devices.tenants[i]);
 	for (uint32_t i = 0; i < vdb_loops_count(run->loops) && !err; i++)
 		err = vdb_tenant_limit(run->devices.tenants[i], run->limit);
+	for (uint32_t i = 0; i < vdb_loops_count(run->loops) && !err; i++)
+		err = caps_give(run, run->devices.tenants[i]);
 	return err;
 }
 

@@ -14,6 +14,7 @@
 struct device {
 	const char *name; /* in messages and statistics */
 	struct vdb_virtio *virtio;
+	struct vdb_tenant *tenant;    /* the VM: whose lines are about this device */
 	struct vdb_limit *limit;      /* NULL: none */
 	struct vdb_netdev *netdev;    /* of a network card */
 	struct vdb_virtio_pci *pci;   /* one of these two */

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "caps.h"
 #include "json_put.h"
 #include "json_report.h"
 #include "run.h"
@@ -257,6 +258,35 @@ static void put_ending(struct json_object *to, struct ending *ending)
 	pthread_mutex_unlock(&ending->lock);
 }
 
+/* What of it tells who misbehaves: vdb/loop.h says what each is. */
+static void put_account(struct json_object *to, const struct run *run)
+{
+	const struct vdb_tenant_stats stats = caps_account(run);
+	struct json_object *own = json_object_new_object();
+
+	put(own, "inflight", stats.inflight);
+	put(own, "bytes", stats.bytes);
+	put(own, "requests", stats.requests);
+	put(own, "bells", stats.bells);
+	put(own, "bells_vain", stats.bells_vain);
+	put(own, "starts", stats.starts);
+	put(own, "broken", stats.broken);
+	put(own, "refused", stats.refused);
+	put(own, "errors", stats.errors);
+	put(own, "dropped", stats.dropped);
+	put(own, "throttled", stats.throttled);
+	put(own, "crowded", stats.crowded);
+	put(own, "irqs", stats.irqs);
+	put(own, "irqs_delayed", stats.irqs_delayed);
+	put(own, "pinned", stats.pinned);
+	put(own, "pinned_refused", stats.pinned_refused);
+	put(own, "fds", stats.fds);
+	put(own, "fds_refused", stats.fds_refused);
+	put(own, "log_lines", stats.log_lines);
+	put(own, "log_dropped", stats.log_dropped);
+	json_object_object_add(to, "account", own);
+}
+
 static struct json_object *whole(struct run *run)
 {
 	struct json_object *to = json_object_new_object(), *vcpus = json_object_new_array(),
@@ -272,6 +302,7 @@ static struct json_object *whole(struct run *run)
 		json_object_array_add(devices, device(&run->devices.all[i]));
 	json_object_object_add(to, "devices", devices);
 	put_limit(to, run->limit);
+	put_account(to, run);
 	return to;
 }
 

@@ -41,6 +41,8 @@ static const char help_text[] =
         "           iops=N        at most so many requests a second\n"
         "           burst=MS      of them as many at once as come in so many milliseconds (10)\n"
         "  --limit KEY=VALUE,... bps, iops and burst, of all devices together\n"
+        "  --caps KEY=VALUE,... what the VM may have: inflight, pinned, fds, irqs (a second), lines\n"
+        "                       (of one kind in 5 s that its guest makes tinyvmm write)\n"
         "  --limits FILE        lines like `disk0 bps=10M,iops=500` or `vm iops=1000`; SIGUSR2 reads\n"
         "                       them again\n"
         "  --rng                a random number generator\n"
@@ -131,6 +133,7 @@ enum {
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_DISK,
+	OPT_CAPS,
 	OPT_LIMIT,
 	OPT_LIMITS,
 	OPT_RNG,
@@ -168,6 +171,7 @@ static const struct option table[] = {
         {"cpus", required_argument, NULL, OPT_CPUS},
         {"memory", required_argument, NULL, OPT_MEMORY},
         {"disk", required_argument, NULL, OPT_DISK},
+        {"caps", required_argument, NULL, OPT_CAPS},
         {"limit", required_argument, NULL, OPT_LIMIT},
         {"limits", required_argument, NULL, OPT_LIMITS},
         {"rng", no_argument, NULL, OPT_RNG},
@@ -331,6 +335,8 @@ static int take(struct run_options *o, int option, const char *text)
 		return balloon_parse(&o->balloon, text);
 	case OPT_LIMIT:
 		return rates_parse(&o->limit, "--limit", text);
+	case OPT_CAPS:
+		return caps_parse(&o->caps, text);
 	case OPT_LIMITS:
 		o->limits = text;
 		return 0;

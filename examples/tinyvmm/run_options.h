@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "balloon.h"
+#include "caps.h"
 #include "disk.h"
 #include "fs.h"
 #include "loops.h"
@@ -59,6 +60,7 @@ struct run_options {
 	uint32_t timeout;   /* seconds; 0 = none */
 	uint32_t grace;     /* seconds */
 	struct rates limit; /* of all devices together */
+	struct vdb_caps caps;
 	const char *limits; /* a file; NULL: none */
 	struct sandbox_option sandbox;
 	bool help;
