@@ -65,6 +65,9 @@ void vdb__net_pair_closed(struct vdb_net_pair *pair)
 {
 	pair->queues--;
 	vdb__net_pair_look(pair);
+	/* Whichever was the last: the device may be gone before batches are run. */
+	if (!pair->queues)
+		vdb__list_remove(&pair->rx.batch.link);
 }
 
 /* ---- The driver uses another number of pairs ---- */

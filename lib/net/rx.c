@@ -172,8 +172,6 @@ static void rx_closed(void *ctx)
 
 	pair->rx.lane = NULL;
 	vdb__net_pair_closed(pair);
-	if (!pair->queues)
-		vdb__list_remove(&pair->rx.batch.link);
 }
 
 const struct vdb_backend_ops vdb__net_rx_ops = {

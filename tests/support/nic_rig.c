@@ -31,9 +31,13 @@ static void on_failed(void *arg, uint32_t queue)
 	((struct nic *)arg)->failed++;
 }
 
+/* With the second one the pair may go. */
 static void on_gone(void *arg)
 {
-	((struct nic *)arg)->gone++;
+	struct nic *nic = arg;
+
+	if (++nic->gone == 2)
+		ck_assert(vdb__list_empty(&nic->pair->rx.batch.link));
 }
 
 static void on_link(void *arg)
@@ -102,10 +106,17 @@ void nic_open(struct nic *nic, struct vdb_loop *loop, struct vdb_netdev *netdev,
 	test_settle(loop);
 }
 
-void nic_close(struct nic *nic)
+void nic_leave(struct nic *nic)
 {
 	for (unsigned way = 0; way < 2; way++)
 		vdb_lane_destroy(nic->lane[way], on_gone, nic);
+	nic->left = true;
+}
+
+void nic_close(struct nic *nic)
+{
+	if (!nic->left)
+		nic_leave(nic);
 	while (nic->loop && nic->gone < 2)
 		test_turn(nic->loop);
 	ck_assert_uint_eq(nic->gone, 2);

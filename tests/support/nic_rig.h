@@ -43,11 +43,13 @@ struct nic {
 	uint32_t given, sent;       /* ever */
 	uint32_t failed;            /* times that the pair could not be opened */
 	uint32_t gone;
-	bool has_link;
+	bool has_link, left;
 };
 
 void nic_open(struct nic *nic, struct vdb_loop *loop, struct vdb_netdev *netdev,
               const struct nic_config *config);
+/* Begins its end, which nic_close() waits for: nic->gone is 2 then. */
+void nic_leave(struct nic *nic);
 void nic_close(struct nic *nic);
 
 /* A frame between two addresses that end in these bytes, filled from `seed` on. */

@@ -479,6 +479,19 @@ START_TEST(the_loop_ends)
 }
 END_TEST
 
+/* At every moment until its end: what the netdev has asked for does not outlive the pair. */
+START_TEST(packets_come_as_the_guest_goes)
+{
+	open_pair_of(SOCK_DGRAM, 0, true);
+	nic_leave(&nic);
+	while (nic.gone < 2) {
+		vdb_net_wake(nic.pair, 1); /* as the netdev would have it */
+		test_turn(loop);
+	}
+	finish();
+}
+END_TEST
+
 static int refused(const struct vdb_net_socket_config *config)
 {
 	struct vdb_netdev *netdev = NULL;
@@ -525,4 +538,5 @@ END_TEST
 SUITE("net_dgram", frames_go_there_and_back, many_at_once, a_slow_peer_makes_the_guest_wait,
       a_peer_that_never_reads, a_guest_without_room_makes_the_peer_wait, headers_go_along,
       wrong_headers_are_dropped, large_packets, a_large_packet_waits_for_room, too_short_and_too_long,
-      the_peer_goes, a_full_peer_goes, udp, a_second_life, the_loop_ends, what_is_refused)
+      the_peer_goes, a_full_peer_goes, udp, a_second_life, the_loop_ends, packets_come_as_the_guest_goes,
+      what_is_refused)
