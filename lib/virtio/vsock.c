@@ -89,8 +89,6 @@ static void destroy(void *ctx)
 {
 	struct vdb__vsock *v = ctx;
 
-	for (unsigned i = 0; i < VDB__VSOCK_QUEUES; i++)
-		vdb_backend_destroy(v->backends[i]);
 	vdb__vsock_unlink(v);
 	if (vdb__vsock_wake(v, VDB__VSOCK_LEAVE) & VDB__VSOCK_GONE)
 		vdb__vsock_free(v);
@@ -112,8 +110,6 @@ static const struct vdb_virtio_ops vsock_ops = {
 /* The loop has not heard of it. */
 static void drop(struct vdb__vsock *v)
 {
-	for (unsigned i = 0; i < VDB__VSOCK_QUEUES; i++)
-		vdb_backend_destroy(v->backends[i]);
 	vdb__vsock_unlink(v);
 	vdb__vsock_free(v);
 }

@@ -11,8 +11,11 @@
 
 /* ---- The end ---- */
 
+/* The backends, too: the loop wakes their queues, which are none, until it has heard of the end. */
 void vdb__vsock_free(struct vdb__vsock *v)
 {
+	for (unsigned i = 0; i < VDB__VSOCK_QUEUES; i++)
+		vdb_backend_destroy(v->backends[i]);
 	if (v->listen_fd >= 0)
 		close(v->listen_fd);
 	if (v->epoll_fd >= 0)

@@ -232,6 +232,39 @@ START_TEST(a_limit_holds_both_directions)
 }
 END_TEST
 
+static uint32_t held, let_go;
+
+/* The loop's thread stands still until then. */
+static void hold(void *arg, int status)
+{
+	(void)arg;
+	(void)status;
+	count(&held);
+	virtio_rig_wait(&let_go, 1);
+}
+
+/* The loop hears of that first, and of the device's end behind it. */
+START_TEST(a_host_program_comes_as_the_device_goes)
+{
+	int fd;
+
+	vsock_rig_make(&v, NULL, NULL);
+	vsock_rig_up(&v, layouts[_i], VSOCK_BUFFERS);
+	virtio_rig_reset(&v.rig);
+	vsock_rig_quiet(&v);
+	ck_assert_int_eq(vdb_loop_post(v.rig.loop, hold, NULL), 0);
+	virtio_rig_wait(&held, 1);
+	fd = vsock_host_connect(&v);
+	vsock_host_write(fd, "CONNECT 5\n");
+	v.rig.destroyed = 1; /* as vsock_rig_close() has it */
+	virtio_rig_unplug(&v.rig);
+	count(&let_go);
+	vsock_host_expect_end(fd);
+	close(fd);
+	vsock_rig_close(&v);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("vsock life");
@@ -242,5 +275,6 @@ int main(void)
 	tcase_add_loop_test(tc, restored_it_says_so, 0, n);
 	tcase_add_test(tc, state_with_more_in_it);
 	tcase_add_test(tc, a_limit_holds_both_directions);
+	tcase_add_loop_test(tc, a_host_program_comes_as_the_device_goes, 0, n);
 	return test_run("vsock life", tc);
 }
