@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "../kvm/guest/pci_abi.h"
+#include "arena.h"
 #include "pci_machine.h"
 
 GUEST_IMAGE(virtio_pci);
@@ -236,12 +237,14 @@ START_TEST(g24_bells_ring_while_bars_go_where_they_must_not)
 	writes(function + PCI_COMMAND, 2, ALL);
 	start_guest(UINT32_MAX);
 	wait_for_more(2); /* it has found its device */
+	arena_begin(m.loop);
 	for (uint32_t i = 0; i < MOVES; i++) {
 		move_once(i);
 		check_bells_at(i % 2 ? PLACE_A : PLACE_B, PORTS + i % 4 * 0x100);
 		/* The bell is at its new place: requests there are served. */
 		wait_for_more(2);
 	}
+	arena_end();
 	__atomic_store_n(&pci_machine_echo(&m)->rounds, 0, __ATOMIC_RELEASE);
 	close_machine();
 	ck_assert_uint_eq(nbells, 0);

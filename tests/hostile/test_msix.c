@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "irq_guest.h"
 #include "leak.h"
 #include "mock.h"
@@ -200,6 +201,7 @@ START_TEST(g21_no_interrupt_by_a_vector_that_is_not_there)
 	static const uint32_t vectors[] = {VECTORS, VECTORS + 1, 2047, 2048, 0x7fff, 0xfffe, 0xffff};
 
 	enable();
+	arena_begin(m.loop);
 	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
 		set(VIRTIO_PCI_COMMON_MSIX, 2, vectors[i]);
 		set(VIRTIO_PCI_COMMON_Q_MSIX, 2, vectors[i]);
@@ -219,6 +221,7 @@ START_TEST(g21_no_interrupt_by_a_vector_that_is_not_there)
 	ck_assert_uint_eq(arrived(1), 1);
 	ck_assert_uint_eq(arrived(2), 0);
 	ck_assert_uint_eq(arrived(7), 0);
+	arena_end();
 }
 END_TEST
 
@@ -260,6 +263,7 @@ START_TEST(g22_a_storm_of_masks_and_routes_that_fail)
 
 	enable();
 	set(VIRTIO_PCI_COMMON_Q_MSIX, 2, 1);
+	arena_begin(m.loop);
 	__atomic_store_n(&refuse, _i ? 3u : 0u, __ATOMIC_RELEASE);
 	ck_assert_int_eq(pthread_create(&thread, NULL, storm, &rounds), 0);
 	for (uint32_t i = 0; i < 300 || __atomic_load_n(&refused, __ATOMIC_ACQUIRE) < (_i ? 20u : 0u); i++)
@@ -277,6 +281,7 @@ START_TEST(g22_a_storm_of_masks_and_routes_that_fail)
 	wait_for32(irq_guest_count(&m.f, 0, IRQ_VECTOR + 1), before + 1);
 	ck_assert_uint_eq(arrived(0) + arrived(2), 0); /* while it was off, it was INTx */
 	ck_assert_uint_eq(m.f.events, 0);
+	arena_end();
 }
 END_TEST
 
@@ -333,6 +338,20 @@ START_TEST(g26_intx_that_is_never_acknowledged)
 	request();
 	wait_for32(irq_guest_count(&m.f, 0, IRQ_VECTOR + 7), last + 1);
 	ck_assert_uint_eq(isr(), 1);
+}
+END_TEST
+
+START_TEST(g26_intx_that_comes_again_and_again_beside_a_neighbour)
+{
+	arena_begin(m.loop);
+	request();
+	for (uint32_t i = 1; i <= 5; i++) {
+		wait_for32(irq_guest_count(&m.f, 0, IRQ_VECTOR + 7), i * 50);
+		arena_goes_on();
+		request();
+	}
+	ck_assert_uint_eq(isr(), 1);
+	arena_end();
 }
 END_TEST
 
@@ -404,6 +423,7 @@ int main(void)
 	tcase_add_test(tc, g21_no_interrupt_by_a_vector_that_is_not_there);
 	tcase_add_loop_test(tc, g22_a_storm_of_masks_and_routes_that_fail, 0, 2);
 	tcase_add_test(tc, g26_intx_that_is_never_acknowledged);
+	tcase_add_test(tc, g26_intx_that_comes_again_and_again_beside_a_neighbour);
 	tcase_add_test(tc, g26_intx_that_nobody_takes);
 	tcase_add_test(tc, g26_acknowledgements_race);
 	return test_run_within("msix", tc, 100);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../kvm/guest/pci_abi.h"
+#include "arena.h"
 #include "mmio_machine.h"
 #include "pci_machine.h"
 
@@ -118,6 +119,7 @@ static void open_mmio(void)
 	mmio_machine_open(&mm, 2);
 	f = &mm.f;
 	probes = 0;
+	arena_begin(mm.loop);
 }
 
 /* What a driver would do finds it well. */
@@ -127,6 +129,7 @@ static void close_mmio(void)
 	LOAD_IMAGE(f, virtio_mmio, false, MACHINE_MMIO);
 	mmio_machine_run(&mm);
 	ck_assert_uint_eq(mmio_machine_params(&mm)->done, 40);
+	arena_end();
 	mmio_machine_close(&mm);
 }
 
@@ -264,6 +267,7 @@ static void open_pci(void)
 		bars[i] = reads(function + PCI_BASE_ADDRESS_0 + i * 4, 4) & ~0xfull;
 	writes(bars[0] + VIRTIO_PCI_COMMON_STATUS, 1, 1);
 	writes(bars[0] + VIRTIO_PCI_COMMON_STATUS, 1, 3);
+	arena_begin(pm.loop);
 }
 
 static void close_pci(void)
@@ -276,6 +280,7 @@ static void close_pci(void)
 	LOAD_IMAGE(f, virtio_pci, false, 0);
 	pci_machine_run(&pm);
 	ck_assert_uint_eq(pci_machine_echo(&pm)->done, 40);
+	arena_end();
 	pci_machine_close(&pm);
 }
 
