@@ -137,7 +137,7 @@ START_TEST(f23_a_storm_of_signals_at_the_loop)
 	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
 	setup();
 	ck_assert_int_eq(pthread_create(&sender, NULL, keep_signalling, &thread), 0);
-	while (__atomic_load_n(&signals, __ATOMIC_RELAXED) < 2000)
+	while (__atomic_load_n(&signals, __ATOMIC_RELAXED) < 500)
 		work(10);
 	__atomic_store_n(&calm, 1, __ATOMIC_RELEASE);
 	pthread_join(sender, NULL);

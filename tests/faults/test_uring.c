@@ -290,8 +290,8 @@ START_TEST(f13_rlimit_memlock)
 	unsigned user = 1000000 + (unsigned)getpid();
 
 	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-	if (geteuid() == 0 && (setgid(user) || setuid(user))) {
-		test_skipped_part("RLIMIT_MEMLOCK", "root is above it, and cannot be given up here");
+	if (geteuid() != 0 || setgid(user) || setuid(user)) {
+		test_skipped_part("RLIMIT_MEMLOCK", "only root can become a user that has nothing else");
 		return;
 	}
 	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* or leaks cannot be looked for */
