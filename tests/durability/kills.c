@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct kills {
 	uint64_t chance;
 	char dir[64], image[96], file[96];
 	struct log *log;
+	bool direct; /* the image can be had past the page cache */
 	uint32_t begun[LOG_SECTORS], found[LOG_SECTORS];
 	struct findings findings;
 	uint64_t writes, flushes, sectors, switches;
@@ -66,6 +68,12 @@ static void open_files(struct kills *k)
 	(void)snprintf(k->image, sizeof(k->image), "%s/image", k->dir);
 	(void)snprintf(k->file, sizeof(k->file), "%s/log", k->dir);
 	disk_make(k->image);
+	fd = open(k->image, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	k->direct = fd >= 0;
+	if (k->direct)
+		close(fd);
+	else
+		(void)fprintf(stderr, "skipped part: O_DIRECT, which %s does not have\n", k->dir);
 	fd = open(k->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, LOG_BYTES))
 		die("%s: %s", k->file, strerror(errno));
@@ -104,7 +112,7 @@ static void choose(struct kills *k, const char **words, char *disk, size_t room)
 {
 	unsigned n = 0;
 
-	(void)snprintf(disk, room, "path=%s%s", k->image, some(k, 4) ? "" : ",direct");
+	(void)snprintf(disk, room, "path=%s%s", k->image, some(k, 4) || !k->direct ? "" : ",direct");
 	words[n++] = k->tinyvmm;
 	words[n++] = "run";
 	words[n++] = "--kernel";

@@ -94,6 +94,7 @@ static void open_world(struct life_world *world)
 {
 	struct vdb_loop_config config = {.size = sizeof(config), .pool_threads = -1};
 	int rc = vdb_kvm_open(NULL, &world->kvm);
+	char disk[96];
 
 	if (rc == -ENOENT || rc == -EACCES || rc == -ENOTSUP) {
 		(void)fprintf(stderr, "skipped: %s\n", vdb_errmsg());
@@ -103,9 +104,10 @@ static void open_world(struct life_world *world)
 	(void)snprintf(world->dir, sizeof(world->dir), "/tmp/vdb-lives-XXXXXX");
 	if (!mkdtemp(world->dir))
 		life_die("%s: %s", world->dir, strerror(errno));
-	world->disk = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (world->disk < 0 || ftruncate(world->disk, LIVES_DISK))
-		life_die("a disk in /tmp: %s", strerror(errno));
+	(void)snprintf(disk, sizeof(disk), "%s/disk", world->dir);
+	world->disk = open(disk, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (world->disk < 0 || unlink(disk) || ftruncate(world->disk, LIVES_DISK))
+		life_die("%s: %s", disk, strerror(errno));
 	must(vdb_worker_create(NULL, &world->worker));
 	for (uint32_t i = 0; i < LIFE_LOOPS; i++) {
 		config.engine = i ? VDB_ENGINE_EPOLL : VDB_ENGINE_AUTO;
