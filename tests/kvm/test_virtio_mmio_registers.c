@@ -150,7 +150,7 @@ START_TEST(g17_no_configuration_is_nothing)
 }
 END_TEST
 
-START_TEST(queues_that_are_not_there)
+START_TEST(g7_g15_registers_of_queues_that_are_not_there)
 {
 	static const uint32_t queues[] = {2, 64, 65535, 65536, UINT32_MAX};
 
@@ -181,7 +181,7 @@ static void place(uint32_t size)
 	set(VIRTIO_MMIO_QUEUE_READY, 1);
 }
 
-START_TEST(sizes_are_not_cut)
+START_TEST(g1_sizes_are_not_cut)
 {
 	static const uint32_t bad[] = {0, 3, 512, 0x10010, 0x80000010, UINT32_MAX};
 
@@ -331,8 +331,8 @@ int main(void)
 	        there_is_no_shared_memory,
 	        g16_other_widths_of_a_register_are_nothing,
 	        g17_no_configuration_is_nothing,
-	        queues_that_are_not_there,
-	        sizes_are_not_cut,
+	        g7_g15_registers_of_queues_that_are_not_there,
+	        g1_sizes_are_not_cut,
 	        a_status_is_not_cut,
 	        a_queue_is_reset_by_its_register,
 	        causes_and_acknowledgements,

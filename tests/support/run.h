@@ -7,6 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* How often what two threads do to each other is tried: much longer in the configuration `full`. */
+static inline unsigned test_rounds(unsigned n)
+{
+	return getenv("VDB_TEST_LONG") ? 400 * n : n;
+}
+
 /* `seconds` for each test. */
 static inline int test_run_within(const char *name, TCase *tc, double seconds)
 {

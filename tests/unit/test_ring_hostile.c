@@ -12,6 +12,7 @@
 
 #include "base/atomic.h"
 #include "mock.h"
+#include "run.h"
 
 #define RING 0x1000
 #define TABLE 0x4000
@@ -61,7 +62,7 @@ static void expect_broken(uint32_t reason)
 
 /* ---- Indices ---- */
 
-START_TEST(sq_tail_jumps)
+START_TEST(g27_native_tail_jumps)
 {
 	static const uint32_t by[] = {SQ + 1, 2 * SQ, 0x7fffffff, 0x80000000, UINT32_MAX};
 
@@ -73,7 +74,7 @@ START_TEST(sq_tail_jumps)
 }
 END_TEST
 
-START_TEST(cq_head_garbage)
+START_TEST(g51_native_head_garbage)
 {
 	/* Ahead of all completions, or behind what it was: 2 is known, 5 are published. */
 	static const uint32_t heads[] = {6, 7, 100, UINT32_MAX, 0x80000000, 1};
@@ -93,7 +94,7 @@ START_TEST(cq_head_garbage)
 END_TEST
 
 /* More requests than completions have room for: those that fit are served, none is overwritten. */
-START_TEST(overcommitted)
+START_TEST(g29_native_overcommitted)
 {
 	uint32_t tail;
 
@@ -108,7 +109,7 @@ START_TEST(overcommitted)
 END_TEST
 
 /* Requests in flight count, too. */
-START_TEST(overcommitted_in_flight)
+START_TEST(g29_native_overcommitted_in_flight)
 {
 	struct vdb__elem all[CQ];
 	unsigned i;
@@ -129,7 +130,7 @@ START_TEST(overcommitted_in_flight)
 END_TEST
 
 /* What the device wrote is never taken back from memory. */
-START_TEST(device_words_scribbled)
+START_TEST(g51_native_device_words_scribbled)
 {
 	struct vdb_cqe cqe;
 	uint32_t i;
@@ -151,7 +152,7 @@ END_TEST
 
 /* A scribbled generation is nothing to a driver that is served; where `ready` was taken back it is a
  * wiped memory: one reset, and no more. */
-START_TEST(generation_scribbled)
+START_TEST(g51_native_generation_scribbled)
 {
 	uint64_t resets = m.queue->resets;
 
@@ -168,7 +169,7 @@ START_TEST(generation_scribbled)
 }
 END_TEST
 
-START_TEST(reset_storm)
+START_TEST(g12_native_reset_storm)
 {
 	uint32_t i;
 
@@ -223,7 +224,7 @@ static bool elem_ok(void)
 }
 
 /* Random requests; half of them with plausible tables, so that the depths are reached. */
-START_TEST(garbage_requests)
+START_TEST(g42_g45_native_garbage_requests)
 {
 	struct vdb_seg *table = mock_at(&ram, TABLE);
 	uint64_t seed = 88172645463325252u + (unsigned)_i;
@@ -259,7 +260,7 @@ START_TEST(garbage_requests)
 END_TEST
 
 /* A ring whose requests describe the ring itself: only the guest's own words suffer. */
-START_TEST(table_in_the_ring)
+START_TEST(g46_native_table_in_the_ring)
 {
 	struct vdb_sqe *sqe = vdb_guest_sqe(&m.g);
 
@@ -275,7 +276,7 @@ START_TEST(table_in_the_ring)
 END_TEST
 
 /* Two rings over each other: their guest's trouble. */
-START_TEST(overlapping_rings)
+START_TEST(g4_native_overlapping_rings)
 {
 	struct mock other;
 	int i;
@@ -364,7 +365,7 @@ static void flip(void *(*fn)(void *), void *arg, unsigned rounds)
 
 	vdb__store(&stop, 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, fn, arg), 0);
-	while (rounds--) {
+	for (rounds = test_rounds(rounds); rounds; rounds--) {
 		/* The guest's indices are good, unless the thread is at them. */
 		if (fn != flip_indices) {
 			vdb__store(&shared->cq_head.value, tail);
@@ -383,14 +384,14 @@ static void flip(void *(*fn)(void *), void *arg, unsigned rounds)
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 }
 
-START_TEST(requests_change_while_popped)
+START_TEST(g49_native_requests_change_while_popped)
 {
 	flip(flip_requests, m.g.sq, 20000);
 	ck_assert_uint_eq(m.queue->state, VDB_RING_READY);
 }
 END_TEST
 
-START_TEST(tables_change_while_popped)
+START_TEST(g49_native_tables_change_while_popped)
 {
 	unsigned i;
 
@@ -402,7 +403,7 @@ START_TEST(tables_change_while_popped)
 }
 END_TEST
 
-START_TEST(indices_change_while_served)
+START_TEST(g49_native_indices_change_while_served)
 {
 	flip(flip_indices, NULL, 50000);
 }
@@ -417,19 +418,19 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, sq_tail_jumps, 0, 5);
-	tcase_add_loop_test(tc, cq_head_garbage, 0, 6);
-	tcase_add_test(tc, overcommitted);
-	tcase_add_test(tc, overcommitted_in_flight);
-	tcase_add_test(tc, device_words_scribbled);
-	tcase_add_test(tc, generation_scribbled);
-	tcase_add_test(tc, reset_storm);
-	tcase_add_loop_test(tc, garbage_requests, 0, 2);
-	tcase_add_test(tc, table_in_the_ring);
-	tcase_add_test(tc, overlapping_rings);
-	tcase_add_test(tc, requests_change_while_popped);
-	tcase_add_test(tc, tables_change_while_popped);
-	tcase_add_test(tc, indices_change_while_served);
+	tcase_add_loop_test(tc, g27_native_tail_jumps, 0, 5);
+	tcase_add_loop_test(tc, g51_native_head_garbage, 0, 6);
+	tcase_add_test(tc, g29_native_overcommitted);
+	tcase_add_test(tc, g29_native_overcommitted_in_flight);
+	tcase_add_test(tc, g51_native_device_words_scribbled);
+	tcase_add_test(tc, g51_native_generation_scribbled);
+	tcase_add_test(tc, g12_native_reset_storm);
+	tcase_add_loop_test(tc, g42_g45_native_garbage_requests, 0, 2);
+	tcase_add_test(tc, g46_native_table_in_the_ring);
+	tcase_add_test(tc, g4_native_overlapping_rings);
+	tcase_add_test(tc, g49_native_requests_change_while_popped);
+	tcase_add_test(tc, g49_native_tables_change_while_popped);
+	tcase_add_test(tc, g49_native_indices_change_while_served);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "run.h"
 #include "virtio_rig.h"
 
@@ -18,6 +19,21 @@ static void setup(void)
 static void teardown(void)
 {
 	virtio_rig_close(&rig);
+}
+
+/* A case of a hostile guest: what it has begun ends with a reset. */
+static void setup_case(void)
+{
+	setup();
+	arena_begin(rig.loop);
+}
+
+static void teardown_case(void)
+{
+	virtio_rig_release(&rig);
+	virtio_rig_reset(&rig);
+	arena_end();
+	teardown();
 }
 
 /* Queue 0's registers as a good driver would set them. */
@@ -70,7 +86,7 @@ static void bad_queues(void)
 	ck_assert(!can_enable(&c));
 }
 
-START_TEST(bad_split_queues_stay_disabled)
+START_TEST(g1_g2_g3_bad_split_queues_stay_disabled)
 {
 	struct vdb_virtq_config c = good();
 
@@ -84,7 +100,7 @@ START_TEST(bad_split_queues_stay_disabled)
 }
 END_TEST
 
-START_TEST(bad_packed_queues_stay_disabled)
+START_TEST(g1_g2_g3_bad_packed_queues_stay_disabled)
 {
 	struct vdb_virtq_config c = good();
 
@@ -98,7 +114,7 @@ START_TEST(bad_packed_queues_stay_disabled)
 }
 END_TEST
 
-START_TEST(not_before_features_ok)
+START_TEST(g9_no_queue_before_features_ok)
 {
 	struct vdb_virtq_config c = good();
 
@@ -109,7 +125,7 @@ START_TEST(not_before_features_ok)
 }
 END_TEST
 
-START_TEST(an_enabled_queue_is_frozen)
+START_TEST(g8_an_enabled_queue_is_frozen)
 {
 	struct vdb_virtq_config other = good();
 
@@ -132,7 +148,7 @@ START_TEST(an_enabled_queue_is_frozen)
 }
 END_TEST
 
-START_TEST(queues_that_are_not_there)
+START_TEST(g7_queues_that_are_not_there)
 {
 	struct vdb_virtq_config c = good();
 	struct vdb_gate *gate = (struct vdb_gate *)&rig;
@@ -152,7 +168,7 @@ START_TEST(queues_that_are_not_there)
 }
 END_TEST
 
-START_TEST(a_kick_before_driver_ok_serves_nothing)
+START_TEST(g15_a_kick_before_driver_ok_serves_nothing)
 {
 	virtio_rig_negotiate(&rig, VRIG_V1);
 	virtio_rig_queue(&rig, 0, 16);
@@ -165,7 +181,7 @@ START_TEST(a_kick_before_driver_ok_serves_nothing)
 }
 END_TEST
 
-START_TEST(a_kick_after_failed_serves_nothing)
+START_TEST(g15_a_kick_after_failed_serves_nothing)
 {
 	virtio_rig_up(&rig, 0, 1);
 	virtio_rig_echo(&rig, 0);
@@ -176,7 +192,7 @@ START_TEST(a_kick_after_failed_serves_nothing)
 }
 END_TEST
 
-START_TEST(enabled_after_driver_ok)
+START_TEST(g6_enabled_after_driver_ok)
 {
 	virtio_rig_up(&rig, 0, 0);
 	for (uint32_t i = VRIG_QUEUES; i-- > 0;) {
@@ -194,7 +210,7 @@ static const uint64_t lives[] = {
         VRIG_BIT(VIRTIO_RING_F_EVENT_IDX),
 };
 
-START_TEST(each_life_has_another_layout)
+START_TEST(g14_each_life_has_another_layout)
 {
 	struct vdb_lane_stats stats = {.size = sizeof(stats)};
 	const uint32_t rounds = 20;
@@ -236,18 +252,19 @@ END_TEST
 
 int main(void)
 {
-	TCase *tc = tcase_create("queue");
+	TCase *tc = tcase_create("queue"), *cases = tcase_create("cases");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, bad_split_queues_stay_disabled);
-	tcase_add_test(tc, bad_packed_queues_stay_disabled);
-	tcase_add_test(tc, not_before_features_ok);
-	tcase_add_test(tc, an_enabled_queue_is_frozen);
-	tcase_add_test(tc, queues_that_are_not_there);
-	tcase_add_test(tc, a_kick_before_driver_ok_serves_nothing);
-	tcase_add_test(tc, a_kick_after_failed_serves_nothing);
-	tcase_add_test(tc, enabled_after_driver_ok);
+	tcase_add_checked_fixture(cases, setup_case, teardown_case);
+	tcase_add_test(cases, g1_g2_g3_bad_split_queues_stay_disabled);
+	tcase_add_test(cases, g1_g2_g3_bad_packed_queues_stay_disabled);
+	tcase_add_test(cases, g9_no_queue_before_features_ok);
+	tcase_add_test(cases, g8_an_enabled_queue_is_frozen);
+	tcase_add_test(cases, g7_queues_that_are_not_there);
+	tcase_add_test(cases, g15_a_kick_before_driver_ok_serves_nothing);
+	tcase_add_test(cases, g15_a_kick_after_failed_serves_nothing);
+	tcase_add_test(cases, g6_enabled_after_driver_ok);
 	tcase_add_loop_test(tc, used_in_order, 0, 2);
-	tcase_add_test(tc, each_life_has_another_layout);
-	return test_run("virtio_queue", tc);
+	tcase_add_test(cases, g14_each_life_has_another_layout);
+	return test_run_all("virtio_queue", 2, (TCase *[]){tc, cases});
 }

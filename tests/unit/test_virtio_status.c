@@ -4,6 +4,7 @@
 /* The status state machine and feature negotiation (virtio 1.2, 2.1, 2.2, 3.1.1; HOSTILE G9, G10). */
 #include <errno.h>
 
+#include "arena.h"
 #include "run.h"
 #include "virtio_rig.h"
 
@@ -26,6 +27,21 @@ static void teardown(void)
 	virtio_rig_close(&rig);
 }
 
+/* A case of a hostile guest: what it has begun ends with a reset. */
+static void setup_case(void)
+{
+	setup();
+	arena_begin(rig.loop);
+}
+
+static void teardown_case(void)
+{
+	virtio_rig_release(&rig);
+	virtio_rig_reset(&rig);
+	arena_end();
+	teardown();
+}
+
 /* Writes it and looks what it has become. */
 #define SET(value, want)                                          \
 	do {                                                      \
@@ -45,7 +61,7 @@ START_TEST(bits_come_in_their_order)
 }
 END_TEST
 
-START_TEST(skipped_steps_are_refused)
+START_TEST(g9_skipped_steps_are_refused)
 {
 	SET(DRIVER, 0);
 	SET(FEATURES_OK, 0);
@@ -57,7 +73,7 @@ START_TEST(skipped_steps_are_refused)
 }
 END_TEST
 
-START_TEST(bits_are_never_cleared_but_all_together)
+START_TEST(g9_bits_are_never_cleared_but_all_together)
 {
 	SET(ACK | DRIVER, 3);
 	SET(ACK, 3);
@@ -66,7 +82,7 @@ START_TEST(bits_are_never_cleared_but_all_together)
 }
 END_TEST
 
-START_TEST(bits_of_no_meaning_are_ignored)
+START_TEST(g9_bits_of_no_meaning_are_ignored)
 {
 	SET(0x10, 0);
 	SET(0x20 | ACK, 1);
@@ -74,7 +90,7 @@ START_TEST(bits_of_no_meaning_are_ignored)
 }
 END_TEST
 
-START_TEST(failed_ends_it_until_reset)
+START_TEST(g9_failed_ends_it_until_reset)
 {
 	SET(ACK | DRIVER | FAILED, 0x83);
 	SET(0xf, 0x83);
@@ -93,7 +109,7 @@ static void refused(uint64_t features)
 	SET(0xf, 3);
 }
 
-START_TEST(wrong_features_are_refused)
+START_TEST(g10_wrong_features_are_refused)
 {
 	refused(0);
 	refused(VRIG_BIT(VRIG_FEATURE));
@@ -106,7 +122,7 @@ START_TEST(wrong_features_are_refused)
 }
 END_TEST
 
-START_TEST(features_beyond_bit_63_are_refused)
+START_TEST(g10_features_beyond_bit_63_are_refused)
 {
 	SET(ACK | DRIVER, 3);
 	virtio_rig_accept(&rig, VRIG_V1);
@@ -121,7 +137,7 @@ START_TEST(features_beyond_bit_63_are_refused)
 }
 END_TEST
 
-START_TEST(features_are_frozen_by_features_ok)
+START_TEST(g10_features_are_frozen_by_features_ok)
 {
 	virtio_rig_negotiate(&rig, VRIG_V1);
 	virtio_rig_accept(&rig, VRIG_V1 | VRIG_BIT(VRIG_FEATURE));
@@ -182,7 +198,7 @@ START_TEST(a_reset_forgets_everything)
 }
 END_TEST
 
-START_TEST(driver_ok_without_queues_is_fine)
+START_TEST(g6_driver_ok_without_queues_is_fine)
 {
 	virtio_rig_up(&rig, 0, 0);
 	virtio_rig_queue(&rig, 1, 16);
@@ -192,19 +208,20 @@ END_TEST
 
 int main(void)
 {
-	TCase *tc = tcase_create("status");
+	TCase *tc = tcase_create("status"), *cases = tcase_create("cases");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(cases, setup_case, teardown_case);
 	tcase_add_test(tc, bits_come_in_their_order);
-	tcase_add_test(tc, skipped_steps_are_refused);
-	tcase_add_test(tc, bits_are_never_cleared_but_all_together);
-	tcase_add_test(tc, bits_of_no_meaning_are_ignored);
-	tcase_add_test(tc, failed_ends_it_until_reset);
-	tcase_add_test(tc, wrong_features_are_refused);
-	tcase_add_test(tc, features_beyond_bit_63_are_refused);
-	tcase_add_test(tc, features_are_frozen_by_features_ok);
+	tcase_add_test(cases, g9_skipped_steps_are_refused);
+	tcase_add_test(cases, g9_bits_are_never_cleared_but_all_together);
+	tcase_add_test(cases, g9_bits_of_no_meaning_are_ignored);
+	tcase_add_test(cases, g9_failed_ends_it_until_reset);
+	tcase_add_test(cases, g10_wrong_features_are_refused);
+	tcase_add_test(cases, g10_features_beyond_bit_63_are_refused);
+	tcase_add_test(cases, g10_features_are_frozen_by_features_ok);
 	tcase_add_test(tc, flags_say_what_of_the_ring_is_offered);
 	tcase_add_test(tc, a_reset_forgets_everything);
-	tcase_add_test(tc, driver_ok_without_queues_is_fine);
-	return test_run("virtio_status", tc);
+	tcase_add_test(cases, g6_driver_ok_without_queues_is_fine);
+	return test_run_all("virtio_status", 2, (TCase *[]){tc, cases});
 }
