@@ -7,6 +7,10 @@
  *     teardown:  arena_end();                             while that loop is still there
  *                ... the rig ...
  *
+ * Rigs that make their loop by rig.h or virtio_rig.h need not even that: when ctest plays a case of a hostile
+ * guest by its name (VDB_TEST_CASE=g..., see cases.c), they begin as soon as the loop is there, and end just
+ * before it goes. A case for which that is no place says so: arena_spare("why").
+ *
  * Between the two a bystander (bystander.h), a tenant of its own, works on the same loop and checks all that
  * it reads. arena_end() holds that
  *
@@ -33,6 +37,16 @@
 
 void arena_begin(struct vdb_loop *loop);
 void arena_end(void);
+
+/* For rigs. Does nothing but in a case of a hostile guest that is played alone, nor where one goes on
+ * already. */
+void arena_begin_case(struct vdb_loop *loop);
+void arena_end_case(const struct vdb_loop *loop);
+/* For rigs that wait until the loop sleeps: the bystander rests between the two. */
+void arena_rest(const struct vdb_loop *loop);
+void arena_resume(const struct vdb_loop *loop);
+/* No bystander from now on; the reason is printed. Canaries still count. */
+void arena_spare(const char *why);
 
 /* In the midst of a case: the bystander does something more. */
 void arena_goes_on(void);

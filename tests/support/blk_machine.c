@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../kvm/guest/blk_abi.h"
+#include "arena.h"
 #include "engine.h"
 #include "image.h"
 
@@ -42,6 +43,7 @@ void blk_machine_open(struct blk_machine *m)
 	kvm_fixture_make(&m->f, NULL, 1);
 	must(vdb_loop_create(&config, &m->loop));
 	must(vdb_loop_start(m->loop, -1, NULL));
+	arena_begin_case(m->loop);
 }
 
 void blk_machine_close(struct blk_machine *m)
@@ -50,6 +52,7 @@ void blk_machine_close(struct blk_machine *m)
 
 	vdb_virtio_destroy(m->device, count_done, &gone);
 	wait_for32(&gone, 1);
+	arena_end_case(m->loop);
 	must(vdb_loop_join(m->loop));
 	must(vdb_loop_destroy(m->loop));
 	kvm_fixture_end(&m->f);

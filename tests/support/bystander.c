@@ -141,6 +141,8 @@ static void beat(void *arg)
 {
 	struct bystander *b = arg;
 
+	if (b->rests)
+		return;
 	for (unsigned slot = 0; slot < BYSTANDER_SLOTS; slot++) {
 		if (!b->step[slot])
 			write_some(b, slot);
@@ -173,6 +175,50 @@ static int stop(void *arg)
 	vdb__store(&b->live, 0u);
 	vdb_timer_destroy(b->timer);
 	return 0;
+}
+
+static int rest(void *arg)
+{
+	struct bystander *b = arg;
+
+	b->rests = true;
+	vdb_timer_disarm(b->timer);
+	return 0;
+}
+
+static int resume(void *arg)
+{
+	struct bystander *b = arg;
+
+	b->rests = false;
+	beat(b);
+	return 0;
+}
+
+static int count_open(void *arg)
+{
+	struct bystander *b = arg;
+
+	b->open = 0;
+	for (unsigned slot = 0; slot < BYSTANDER_SLOTS; slot++)
+		b->open += b->step[slot] != 0;
+	return 0;
+}
+
+void bystander_rest(struct bystander *b)
+{
+	bystander_call(b->loop, rest, b);
+	for (;;) {
+		bystander_call(b->loop, count_open, b);
+		if (!b->open || bystander_wrong(b))
+			return;
+		bystander_pass(b->loop);
+	}
+}
+
+void bystander_resume(struct bystander *b)
+{
+	bystander_call(b->loop, resume, b);
 }
 
 static void handshake(struct bystander *b)

@@ -25,6 +25,8 @@ struct bystander {
 	struct mock_ram ram;
 	struct mock m;
 	uint8_t *disk;
+	bool rests;    /* loop's thread */
+	unsigned open; /* slots with something on its way, when last counted */
 	uint32_t live; /* driven by the loop's thread */
 	uint64_t seed[BYSTANDER_SLOTS];
 	uint32_t step[BYSTANDER_SLOTS]; /* 0 = idle, 1 = writes, 2 = reads */
@@ -35,6 +37,10 @@ struct bystander {
 
 void bystander_join(struct bystander *b, struct vdb_loop *loop);
 void bystander_leave(struct bystander *b);
+
+/* It begins nothing more, and has nothing on its way when this returns: the loop may come to rest. */
+void bystander_rest(struct bystander *b);
+void bystander_resume(struct bystander *b);
 
 /* Returns when it has done so many beats more; false: it did not within `ms`, or something is wrong. */
 bool bystander_goes_on(struct bystander *b, uint64_t beats, unsigned ms);

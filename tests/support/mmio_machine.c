@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../kvm/guest/echo_abi.h"
+#include "arena.h"
 #include "engine.h"
 
 void mmio_machine_open(struct mmio_machine *m, uint32_t queues)
@@ -30,6 +31,7 @@ void mmio_machine_open_capped(struct mmio_machine *m, uint32_t queues, uint32_t 
 	kvm_fixture_make(&m->f, NULL, vcpus);
 	must(vdb_loop_create(&loop, &m->loop));
 	must(vdb_loop_start(m->loop, -1, NULL));
+	arena_begin_case(m->loop);
 	virtio_echo_open(&m->echo);
 	must(vdb_tenant_create(m->loop, &m->tenant));
 	must(vdb_tenant_caps(m->tenant, caps));
@@ -46,6 +48,7 @@ void mmio_machine_close(struct mmio_machine *m)
 	vdb_virtio_destroy(m->device, count_done, &gone);
 	wait_for32(&gone, 1);
 	ck_assert_uint_eq(m->echo.destroyed, 1);
+	arena_end_case(m->loop);
 	vdb_tenant_destroy(m->tenant);
 	must(vdb_loop_join(m->loop));
 	must(vdb_loop_destroy(m->loop));

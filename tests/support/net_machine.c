@@ -12,6 +12,7 @@
 #include <vdb/netsock.h>
 
 #include "../../examples/guest/net_frames.h"
+#include "arena.h"
 #include "engine.h"
 
 #define FRAMES 3000u
@@ -87,6 +88,7 @@ void net_machine_open(struct net_machine *m)
 	kvm_fixture_make(&m->f, NULL, 1);
 	must(vdb_loop_create(&config, &m->loop));
 	must(vdb_loop_start(m->loop, -1, NULL));
+	arena_begin_case(m->loop);
 }
 
 static void end_peer(struct net_machine *m)
@@ -104,6 +106,7 @@ void net_machine_close(struct net_machine *m)
 		end_peer(m);
 	vdb_virtio_destroy(m->device, count_done, &gone);
 	wait_for32(&gone, 1);
+	arena_end_case(m->loop);
 	must(vdb_loop_join(m->loop));
 	must(vdb_loop_destroy(m->loop));
 	kvm_fixture_end(&m->f);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../kvm/guest/pci_abi.h"
+#include "arena.h"
 #include "engine.h"
 
 void pci_machine_plug(struct pci_machine *m, uint32_t notify, uint32_t flags)
@@ -25,6 +26,7 @@ void pci_machine_open(struct pci_machine *m, uint32_t queues)
 	kvm_fixture_make(&m->f, NULL, 1);
 	must(vdb_loop_create(&loop, &m->loop));
 	must(vdb_loop_start(m->loop, -1, NULL));
+	arena_begin_case(m->loop);
 	virtio_echo_open(&m->echo);
 	m->device = virtio_echo_device(&m->echo, m->f.mem, m->loop, queues);
 	config.loop = m->loop;
@@ -41,6 +43,7 @@ void pci_machine_close(struct pci_machine *m)
 	vdb_virtio_destroy(m->device, count_done, &gone);
 	wait_for32(&gone, 1);
 	ck_assert_uint_eq(m->echo.destroyed, 1);
+	arena_end_case(m->loop);
 	must(vdb_loop_join(m->loop));
 	must(vdb_loop_destroy(m->loop));
 	virtio_echo_close(&m->echo);

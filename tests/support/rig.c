@@ -5,16 +5,20 @@
 #include <string.h>
 #include <vdb/error.h>
 
+#include "arena.h"
+
 void rig_open(struct rig *rig, const struct vdb_loop_config *config)
 {
 	struct vdb_loop_config own = config ? *config : test_loop_config();
 
 	ck_assert_msg(vdb_loop_create(&own, &rig->loop) == 0, "%s", vdb_errmsg());
 	ck_assert_int_ge(vdb_loop_fd(rig->loop), 0); /* rig_wait() sleeps on it */
+	arena_begin_case(rig->loop);
 }
 
 void rig_close(struct rig *rig)
 {
+	arena_end_case(rig->loop);
 	ck_assert_msg(vdb_loop_destroy(rig->loop) == 0, "%s", vdb_errmsg());
 	rig->loop = NULL;
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "engine.h"
 
 #define must(rc) ck_assert_msg((rc) >= 0, "%s: %s", #rc, vdb_errmsg())
@@ -233,6 +234,7 @@ static void make(struct virtio_rig *rig, const struct vdb_virtio_config *config)
 	}
 	must(vdb_loop_create(&loop, &rig->loop));
 	must(vdb_loop_start(rig->loop, -1, NULL));
+	arena_begin_case(rig->loop);
 	virtio_echo_open(&rig->echo);
 	if (rig->maker)
 		make_foreign(rig);
@@ -271,6 +273,7 @@ void virtio_rig_open(struct virtio_rig *rig, const struct vdb_virtio_config *con
 
 void virtio_rig_end_loop(struct virtio_rig *rig)
 {
+	arena_end_case(rig->loop);
 	must(vdb_loop_join(rig->loop));
 	must(vdb_loop_destroy(rig->loop));
 	rig->no_loop = true;

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "leak.h"
 
 #define HEADER ((uint32_t)sizeof(struct virtio_vsock_hdr))
@@ -121,6 +122,7 @@ void vsock_rig_quiet(struct vsock_rig *v)
 {
 	struct vdb_loop_stats before, after = {.size = sizeof(after)};
 
+	arena_rest(v->rig.loop);
 	ck_assert_int_eq(vdb_loop_stats(v->rig.loop, &after), 0);
 	do {
 		before = after;
@@ -128,6 +130,7 @@ void vsock_rig_quiet(struct vsock_rig *v)
 			nap();
 		ck_assert_int_eq(vdb_loop_stats(v->rig.loop, &after), 0);
 	} while (after.turns != before.turns || after.events != before.events);
+	arena_resume(v->rig.loop);
 }
 
 /* ---- The guest ---- */

@@ -37,8 +37,8 @@ static void setup(void)
 
 static void teardown(void)
 {
+	vdb_backend_destroy(backend); /* the device has it too */
 	virtio_rig_close(&rig);
-	vdb_backend_destroy(backend);
 	unlink(path);
 }
 

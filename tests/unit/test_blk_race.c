@@ -105,8 +105,8 @@ static void close_rig(void)
 {
 	uint8_t *tail = fenced(DISK);
 
+	vdb_backend_destroy(backend); /* the device has it too */
 	virtio_rig_close(&rig);
-	vdb_backend_destroy(backend);
 	check_fences(sea, ISLAND_BYTES);
 	check_fences(image, DISK);
 	image_pattern(tail, DISK + FENCE, 7);

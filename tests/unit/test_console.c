@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "leak.h"
 #include "ready_rig.h"
 #include "run.h"
@@ -172,6 +173,7 @@ static void until_quiet(void)
 {
 	struct vdb_loop_stats before, after = {.size = sizeof(after)};
 
+	arena_rest(rig.loop);
 	ck_assert_int_eq(vdb_loop_stats(rig.loop, &after), 0);
 	do {
 		before = after;
@@ -179,6 +181,7 @@ static void until_quiet(void)
 			nap();
 		ck_assert_int_eq(vdb_loop_stats(rig.loop, &after), 0);
 	} while (after.turns != before.turns);
+	arena_resume(rig.loop);
 }
 
 /* The host reads nothing: pipe, FIFO and ring fill up, and the loop sleeps. */

@@ -178,6 +178,8 @@ START_TEST(g69_an_answer_before_the_question)
 	vsock_rig_say(&v, VIRTIO_VSOCK_OP_RESPONSE, G, port + 1);
 	vsock_host_expect_end(early);
 	vsock_rig_settle(&v, 0);
+	while (!vsock_rig_stats(&v).violations)
+		usleep(1000);
 	ck_assert_uint_eq(vsock_rig_stats(&v).violations, 1);
 	close(early);
 	for (unsigned i = 0; i < VSOCK_BUFFERS; i++)
