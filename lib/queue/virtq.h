@@ -127,8 +127,6 @@ void vdb__virtq_destroy(struct vdb_queue *base);
 /* A whole chain has been walked: makes a request of it. False: the queue is broken now. */
 bool vdb__virtq_take(struct vdb__virtq *q, uint16_t id, struct vdb__chain *chain, struct vdb__elem *elem);
 
-/* ---- chain.c ---- */
-
 /* A descriptor, copied: both layouts have two words, and the second in an order of its own. */
 struct vdb__desc {
 	uint64_t addr;
@@ -136,6 +134,8 @@ struct vdb__desc {
 	uint16_t flags; /* VRING_DESC_F_* */
 	uint16_t link;  /* split: next; packed: the buffer's id */
 };
+
+/* ---- table.c ---- */
 
 /* An indirect table, while it is walked. */
 struct vdb__table {
@@ -172,6 +172,8 @@ static inline bool vdb__table_get(const struct vdb__table *table, uint32_t i, ui
 	words[1] = vdb__load_any(table->at + offset + 8);
 	return true;
 }
+
+/* ---- chain.c ---- */
 
 void vdb__chain_drop_last(struct vdb__chain *chain);
 

@@ -9,7 +9,7 @@
 #include "mem/mem.h"
 
 #define SPACE_REGIONS 3
-#define SPACE_LOW 4096u
+#define SPACE_LOW (2 * VDB_PAGE_SIZE - SPACE_LEN) /* the border between the two is one of pages */
 #ifndef SPACE_LEN
 #define SPACE_LEN 8u
 #endif
@@ -70,16 +70,18 @@ static vdb_gpa_t space_any_gpa(void)
 	const vdb_gpa_t last = space_map()->entries[2].gpa;
 	vdb_gpa_t gpa = any;
 
-	if (gpa >= SPACE_LOW && gpa < SPACE_LOW + 3 * SPACE_LEN) {
-		/*@ split gpa; */
-		return gpa;
-	}
-	if (gpa >= last && gpa - last < SPACE_LEN) {
-		/*@ split gpa; */
-		return gpa;
-	}
 	if (gpa < SPACE_LOW)
 		return gpa;
+	if (gpa < SPACE_LOW + 3 * SPACE_LEN) {
+		/*@ split gpa; */
+		return gpa;
+	}
+	if (gpa < last)
+		return gpa;
+	if (gpa - last < SPACE_LEN) {
+		/*@ split gpa; */
+		return gpa;
+	}
 	return gpa;
 }
 
