@@ -169,6 +169,8 @@ void crowd_make_lanes(struct crowd_vm *vm)
 		                               .call_fd = plan->interrupts ? vdb_irq_fd(vm->irqs[i]) : -1};
 		struct vdb_queue *queue;
 
+		if (i == plan->lanes - 1)
+			lane.tenant = plan->last_tenant;
 		bench_must(vdb_ring_create(vm->mem, &ring, &queue));
 		bench_must(vdb_lane_create(plan->loop, queue, plan->backend, &lane, &vm->lanes[i]));
 	}

@@ -20,9 +20,10 @@ struct crowd_plan {
 	uint32_t lanes;
 	uint32_t entries; /* of a ring */
 	uint64_t ram_bytes;
-	bool kernel;      /* starts in CPL 0, and may halt */
-	bool interrupts;  /* each lane has an irq */
-	const char *name; /* of the vCPU's thread */
+	bool kernel;                    /* starts in CPL 0, and may halt */
+	bool interrupts;                /* each lane has an irq */
+	struct vdb_tenant *last_tenant; /* of the last lane; NULL: one of its own, as the others */
+	const char *name;               /* of the vCPU's thread */
 };
 
 struct crowd_vm {

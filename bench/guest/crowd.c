@@ -160,10 +160,72 @@ static void rounds(void)
 
 static void flood(void)
 {
-	if (!box->depth)
-		return;
 	(void)drain(&rings[1], box->bytes, BITE);
 	fill(&rings[1], box->depth, box->bytes);
+}
+
+static void garble(void)
+{
+	struct vdb_guest *ring = &rings[1];
+	struct vdb_sqe *sqe;
+	struct vdb_cqe cqe;
+
+	for (uint32_t n = 0; n < BITE && vdb_guest_reap(ring, &cqe); n++)
+		;
+	while (vdb_guest_outstanding(ring) < box->depth && (sqe = vdb_guest_sqe(ring))) {
+		sqe->op = VDB_OP_READ;
+		sqe->addr = UINT64_MAX - 100;
+		sqe->len = UINT32_MAX;
+		sqe->offset = UINT64_MAX - 5;
+	}
+	(void)vdb_guest_submit(ring);
+}
+
+static void break_it(void)
+{
+	struct vdb_guest *ring = &rings[1];
+
+	if (vdb_guest_state(ring) == VDB_RING_BROKEN) {
+		vdb_guest_reset(ring, 0);
+	} else if (vdb_guest_poll_ready(ring) == 1) {
+		vdb_guest_store(&ring->ring->sq_tail.value, 0x7fff1234u);
+		vdb_guest_ring_bell(ring);
+	}
+}
+
+static void disturb(void)
+{
+	struct vdb_guest *ring = &rings[1];
+	struct vdb_cqe cqe;
+
+	for (uint32_t n = 0; n < BITE && vdb_guest_reap(ring, &cqe); n++)
+		;
+	(void)vdb_guest_arm(ring);
+	if (box->depth)
+		fill(ring, box->depth, 1);
+}
+
+static void misbehave(void)
+{
+	if (!box->depth)
+		return;
+	switch (box->misdeed) {
+	case CROWD_RINGS:
+		vdb_guest_ring_bell(&rings[1]);
+		break;
+	case CROWD_GARBLES:
+		garble();
+		break;
+	case CROWD_BREAKS:
+		break_it();
+		break;
+	case CROWD_DISTURBS:
+		disturb();
+		break;
+	default:
+		flood();
+		break;
+	}
 }
 
 static void quiet_one(void)
@@ -172,7 +234,7 @@ static void quiet_one(void)
 
 	fill(&rings[0], 1, PAGE);
 	while (!drain(&rings[0], PAGE, 1))
-		flood();
+		misbehave();
 	samples[box->sampled++] = guest_tsc() - start;
 }
 
@@ -184,10 +246,11 @@ static void beside(void)
 	while (box->sampled < box->room) {
 		last = guest_tsc();
 		while (guest_tsc() - last < box->gap)
-			flood();
+			misbehave();
 		quiet_one();
 	}
-	drain_all();
+	if (box->misdeed == CROWD_FLOODS)
+		drain_all();
 }
 
 void guest_main(uint64_t mailbox, uint64_t unused1, uint64_t unused2)

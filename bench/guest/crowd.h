@@ -13,8 +13,17 @@ enum {
 	CROWD_ONCE = 0,   /* one request on the first ring, and the end */
 	CROWD_HALT = 1,   /* one request, then halted for ever. Started in CPL 0 only */
 	CROWD_ROUND = 2,  /* `depth` requests under way on each ring, round after round */
-	CROWD_BESIDE = 3, /* one at a time on ring 0, `gap` between them; `depth` on ring 1 */
+	CROWD_BESIDE = 3, /* one at a time on ring 0, `gap` between them; `depth` on ring 1, or a misdeed */
 	CROWD_BARE = 4,   /* no ring: stores to `page`, waits for `answer` */
+};
+
+/* What BESIDE's ring 1 is misused for, as fast as the vCPU goes. */
+enum {
+	CROWD_FLOODS = 0,   /* `depth` requests of `bytes` under way */
+	CROWD_RINGS = 1,    /* its bell, for nothing */
+	CROWD_GARBLES = 2,  /* `depth` requests that make no sense */
+	CROWD_BREAKS = 3,   /* an index from nowhere, a reset, and again */
+	CROWD_DISTURBS = 4, /* an interrupt for each request of a byte */
 };
 
 enum {
@@ -39,8 +48,9 @@ struct crowd_box {
 	uint64_t gap;
 	uint64_t samples; /* gpa of `room` words: BESIDE's round trips */
 	uint64_t room;
-	uint64_t counts; /* gpa of `lanes` words: ROUND's requests within `ran` */
-	uint64_t reserved0[5];
+	uint64_t counts;  /* gpa of `lanes` words: ROUND's requests within `ran` */
+	uint64_t misdeed; /* of BESIDE */
+	uint64_t reserved0[4];
 
 	/* the guest writes, for the end */
 	uint32_t state;
