@@ -127,23 +127,16 @@ END_TEST
 
 START_TEST(g75_bells_of_all_vcpus)
 {
-	struct vdb_lane_stats lane = {.size = sizeof(lane)};
-	struct vdb_loop_stats before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
 	struct vdb_tenant_stats account;
 
 	open_machine(NULL);
 	arena_begin(m.loop);
-	must(vdb_loop_stats(m.loop, &before));
 	start_others(guest_storm, guest_storm_end);
 	/* The queues come up, work and end in the midst of it. */
 	prepare(ECHO_POLL, 200, 0);
 	mmio_machine_run(&m);
 	ck_assert_uint_eq(mmio_machine_params(&m)->done, 200 * 8);
 	arena_goes_on();
-	must(vdb_virtio_queue_stats(m.device, 0, &lane));
-	must(vdb_loop_stats(m.loop, &after));
-	/* However fast it rings: one visit a turn. */
-	ck_assert_uint_le(lane.visits, after.turns - before.turns + 1);
 	account = mmio_machine_account(&m);
 	ck_assert_uint_gt(account.bells, 0);
 	ck_assert_uint_eq(account.requests, 200 * 8);
