@@ -17,7 +17,7 @@
 #define DEPTH 16u
 
 /* What is behind the device. */
-enum { MEMORY, BUFFERED, DIRECT, KINDS };
+enum { MEMORY, BUFFERED, DIRECT, KINDS, READ_ONLY };
 
 static struct blk_rig rig;
 static uint8_t before[SIZE], after[SIZE];
@@ -25,8 +25,8 @@ static uint8_t before[SIZE], after[SIZE];
 /* False: there is no such disk here. */
 static bool open_with(int kind, uint32_t virtq_flags)
 {
-	struct vdb_backend *backend =
-	        kind == MEMORY ? arena_memory(SIZE) : arena_file(SIZE, kind == DIRECT ? VDB_FILE_DIRECT : 0);
+	static const uint32_t flags[] = {[DIRECT] = VDB_FILE_DIRECT, [READ_ONLY] = VDB_FILE_READONLY};
+	struct vdb_backend *backend = kind == MEMORY ? arena_memory(SIZE) : arena_file(SIZE, flags[kind]);
 
 	if (!backend) {
 		test_skipped_part("O_DIRECT", "TMPDIR's file system has none");
@@ -191,6 +191,22 @@ START_TEST(g60_more_data_than_there_is)
 }
 END_TEST
 
+/* ---- G62 ---- */
+
+START_TEST(g62_nothing_is_written_to_a_file_for_reading)
+{
+	if (!open_with(READ_ONLY, _i ? VDB_VIRTQ_PACKED : 0))
+		return;
+	memset(at(BLK_DATA), 0x5a, 4096);
+	ck_assert_uint_eq(blk_do(&rig, VIRTIO_BLK_T_OUT, 0, 4096, NULL), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(blk_zero(&rig, VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(blk_zero(&rig, VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 1), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(blk_zero(&rig, VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_IOERR);
+	check_untouched();
+	finish();
+}
+END_TEST
+
 /* ---- G63 ---- */
 
 static struct rig_hold hold;
@@ -339,6 +355,7 @@ int main(void)
 	tcase_add_loop_test(tc, g58_a_status_of_any_length, 0, 2);
 	tcase_add_loop_test(tc, g59_a_disk_never_grows, 0, KINDS);
 	tcase_add_loop_test(tc, g60_more_data_than_there_is, 0, 2);
+	tcase_add_loop_test(tc, g62_nothing_is_written_to_a_file_for_reading, 0, 2);
 	tcase_add_test(tc, g63_the_cache_is_switched_under_writes_and_flushes);
 	tcase_add_loop_test(tc, g64_ranges_beyond_the_end, 0, KINDS);
 	tcase_add_loop_test(tc, g65_everything_at_once_in_the_same_place, 0, 2 * KINDS);
