@@ -3,7 +3,6 @@
 /* EVA: -eva-equality-through-calls none */
 /* BROKEN: no_part lib/queue/chain.c s/if (part > len)/if (part > len + 1)/ */
 /* BROKEN: no_memory lib/queue/chain.c s/if (!from)/if (0)/ */
-/* BROKEN: no_skip lib/queue/chain.c s/if (from >= segs.i..len)/if (0)/ */
 /* BROKEN: no_end lib/queue/chain.c s/i < nseg && len/len/ */
 /*
  * Headers and tables are copied out of a chain's segments, wherever these lie and however long they are: what
