@@ -222,7 +222,7 @@ static int report(const struct kills *k, unsigned kills)
 	       (unsigned long long)k->flushes, (unsigned long long)k->switches,
 	       (unsigned long long)k->unflushed, (unsigned long long)k->in_flight);
 	wrong = findings_print(&k->findings);
-	if (kills >= 10 && (!k->flushes || !k->unflushed || !k->in_flight)) {
+	if (kills >= 100 && (!k->flushes || !k->unflushed || !k->in_flight)) {
 		(void)fprintf(stderr, "what was to be shown never happened\n");
 		wrong = 1;
 	}
