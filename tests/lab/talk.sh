@@ -153,10 +153,11 @@ guest_end()
 	cat vmm.log end.log | sed 's/^/    /'
 }
 
-# stats: tinyvmm writes stats.json now. It may be looked at before it is whole.
+# stats: tinyvmm writes stats.json now. It may be looked at before it is whole. It stays the file that tinyvmm has
+# opened when it started: in its sandbox it opens no other.
 stats()
 {
-	rm -f stats.json
+	: >stats.json
 	kill -USR1 "$vmm"
 	until_true "there are statistics" eval '[[ $(tail -n 1 stats.json) == "}" ]]'
 }
