@@ -109,11 +109,11 @@ static void capped(const struct bench_options *o, const struct bench_case *c)
 }
 
 #define TRIP "round trip of a good VM's request"
-#define CASE(id, how, misdeed, text)                                                                    \
-	{.name = id, .run = (how), .kind = (misdeed), .depth = ENTRIES, .what = TRIP " beside " text},  \
-	{                                                                                               \
-		.name = id "-poll", .run = (how), .kind = (misdeed), .depth = ENTRIES, .polling = true, \
-		.what = "  the same, the loop looks at rings"                                           \
+#define CASE(id, how, misdeed, text)                                                                     \
+	{.name = (id), .run = (how), .kind = (misdeed), .depth = ENTRIES, .what = TRIP " beside " text}, \
+	{                                                                                                \
+		.name = id "-poll", .run = (how), .kind = (misdeed), .depth = ENTRIES, .polling = true,  \
+		.what = "  the same, the loop looks at rings"                                            \
 	}
 
 static const struct bench_case cases[] = {
