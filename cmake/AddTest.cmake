@@ -62,6 +62,9 @@ function(vdb_register_cases program source engines labels timeout)
     endif()
     set(more "${kind};${labels}")
     list(REMOVE_ITEM more unit)
+    if(NOT label MATCHES "^(hostile|faults)$")
+      list(REMOVE_ITEM more tsan) # its program is there already
+    endif()
     if(engines)
       foreach(engine uring epoll)
         vdb_register(${kind}/${case}/${engine} ${program} "${more}" ${timeout}
