@@ -115,8 +115,8 @@ void vpci_rig_close(struct vpci_rig *rig)
 	must(vdb_pci_destroy(rig->pci));
 	must(vdb_vm_destroy(rig->vm, count_done, &gone));
 	wait_for32(&gone, 1);
-	virtio_rig_close(&rig->v);
 	vdb_kvm_close(rig->kvm);
+	virtio_rig_close(&rig->v);
 }
 
 /* ---- The device by its registers ---- */
