@@ -51,7 +51,6 @@ static void enter(struct vdb_loop *loop, struct vdb__buffer *buffer)
 	if (!pin(buffer))
 		return;
 	index = take_index(memory);
-	buffer->index = VDB__NO_BUFFER;
 	if (index != VDB__NO_BUFFER &&
 	    loop->engine->ops->buffer(loop->engine, index, buffer->base, buffer->len)) {
 		buffer->index = index;
