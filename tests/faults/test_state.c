@@ -14,6 +14,7 @@
 #include <vdb/vdb.h>
 
 #include "leak.h"
+#include "null_netdev.h"
 #include "run.h"
 #include "virtio_rig.h"
 
@@ -81,38 +82,13 @@ static struct vdb_virtio *make_vsock(const struct vdb_virtio_config *at, void *a
 	return device;
 }
 
-static int net_nothing(void *ctx, uint32_t index, struct vdb_net_pair *p, struct vdb_loop *l)
-{
-	(void)ctx, (void)index, (void)p, (void)l;
-	return 0;
-}
-
-static void net_no_more(void *ctx, uint32_t index)
-{
-	(void)ctx, (void)index;
-}
-
-static int net_drop(void *ctx, uint32_t index, struct vdb_req *packet)
-{
-	(void)ctx, (void)index, (void)packet;
-	return VDB_REQ_DONE;
-}
-
 static struct vdb_virtio *make_net(const struct vdb_virtio_config *at, void *arg)
 {
-	static const struct vdb_netdev_ops ops = {
-	        .size = sizeof(ops),
-	        .open = net_nothing,
-	        .close = net_no_more,
-	        .transmit = net_drop,
-	        .receive = net_no_more,
-	};
-	const struct vdb_netdev_info info = {.size = sizeof(info), .pairs = 2};
 	struct vdb_net_config config = {.size = sizeof(config), .pairs = 2};
 	struct vdb_virtio *device = NULL;
 
 	(void)arg;
-	ck_assert_int_eq(vdb_netdev_create(&ops, NULL, &info, &config.netdev), 0);
+	ck_assert_int_eq(null_netdev_create(2, &config.netdev), 0);
 	ck_assert_msg(!vdb_net_create(at, &config, &device), "%s", vdb_errmsg());
 	vdb_netdev_destroy(config.netdev);
 	return device;

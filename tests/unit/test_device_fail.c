@@ -11,6 +11,7 @@
 
 #include "fail.h"
 #include "mock.h"
+#include "null_netdev.h"
 #include "run.h"
 #include "turn.h"
 
@@ -123,36 +124,11 @@ static int make_balloon(void *arg)
 	return come_and_go(err, device);
 }
 
-static int net_nothing(void *ctx, uint32_t index, struct vdb_net_pair *p, struct vdb_loop *l)
-{
-	(void)ctx, (void)index, (void)p, (void)l;
-	return 0;
-}
-
-static void net_no_more(void *ctx, uint32_t index)
-{
-	(void)ctx, (void)index;
-}
-
-static int net_drop(void *ctx, uint32_t index, struct vdb_req *packet)
-{
-	(void)ctx, (void)index, (void)packet;
-	return VDB_REQ_DONE;
-}
-
 static int make_net(void *arg)
 {
-	static const struct vdb_netdev_ops ops = {
-	        .size = sizeof(ops),
-	        .open = net_nothing,
-	        .close = net_no_more,
-	        .transmit = net_drop,
-	        .receive = net_no_more,
-	};
-	const struct vdb_netdev_info info = {.size = sizeof(info), .pairs = 2};
 	struct vdb_net_config config = {.size = sizeof(config), .pairs = 2};
 	struct vdb_virtio *device = NULL;
-	int err = vdb_netdev_create(&ops, NULL, &info, &config.netdev);
+	int err = null_netdev_create(2, &config.netdev);
 
 	(void)arg;
 	if (!err)
