@@ -144,7 +144,7 @@ static void take_fd(int *to, struct vdb__wire_message *message)
 	if (value & 0x100)
 		return;
 	must(message->nfds == 1);
-	*to = message->fds[0];
+	__atomic_store_n(to, message->fds[0], __ATOMIC_RELEASE); /* vu_give_up() */
 	message->nfds = 0;
 }
 
@@ -613,7 +613,7 @@ uint64_t vu_babble(struct vu_backend *vu)
 
 void vu_give_up(struct vu_backend *vu, uint32_t ring)
 {
-	write_event(vu->ring[ring].err);
+	write_event(__atomic_load_n(&vu->ring[ring].err, __ATOMIC_ACQUIRE));
 }
 
 void vu_return(struct vu_backend *vu)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
 /* WRAP: madvise */
-/* LABELS: slow */
+/* LABELS: tsan slow */
 /*
  * G74: pages go while host I/O reads into them, and what is read is in the old page or in the new one, and
  * nowhere else. And the work that a guest can make of it: so much in a turn, and no more when nobody wants

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* Free page reporting: pages go, unless they have to keep a pattern, and by whichever number the queue has.
  */
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* LABELS: tsan */
 /* virtio-net as a device: what it offers, what goes together, what the driver reads of it. */
 #include <endian.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* An embedder's netdev, of docs/embedding.md: a mirror, that gives the guest what it sends. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* virtio-pmem's one request in every shape, on every kind of region, and regions that cannot be one. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* WRAP: open ioctl calloc malloc eventfd fcntl pthread_create */
 /*
  * Queues that the kernel serves, where it has no vhost: open() and ioctl() are this test's, so it is about

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* WRAP: open ioctl calloc malloc eventfd pthread_create */
 /*
  * virtio-net whose packets the kernel moves, where it has no vhost: open() and ioctl() are this test's, of

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* A device whose queues another process serves: what it does when both sides are well. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "run.h"
 #include "vu_rig.h"
 
@@ -29,8 +31,8 @@ START_TEST(requests_go_there_and_back)
 	virtio_rig_up(rig, layouts[_i], VU_QUEUES);
 	for (uint32_t i = 0; i < 200; i++)
 		virtio_rig_echo(rig, i % VU_QUEUES);
-	ck_assert_uint_eq(vu->echo.served, 200);
-	ck_assert_uint_eq(vu->agreed & ~VRIG_BIT(30), layouts[_i] | VRIG_V1);
+	ck_assert_uint_eq(vdb__load(&vu->echo.served), 200);
+	ck_assert_uint_eq(vdb__load(&vu->agreed) & ~VRIG_BIT(30), layouts[_i] | VRIG_V1);
 	virtio_rig_wait(&rig->interrupts[0], 1);
 	vu_rig_close();
 }
@@ -69,7 +71,7 @@ START_TEST(only_what_both_sides_have_is_offered)
 	ck_assert_uint_eq(info.offered, VRIG_V1 | mine);
 	virtio_rig_up(rig, mine, 1);
 	virtio_rig_echo(rig, 0);
-	ck_assert_uint_eq(vu->agreed, VRIG_V1 | mine | VRIG_BIT(30));
+	ck_assert_uint_eq(vdb__load(&vu->agreed), VRIG_V1 | mine | VRIG_BIT(30));
 	vu_rig_close();
 }
 END_TEST
@@ -82,7 +84,7 @@ START_TEST(it_is_stopped_and_goes_on)
 		virtio_rig_echo(rig, 0);
 		vu_rig_quiesce();
 		virtio_rig_send(rig, 0, i + 1000);
-		ck_assert_uint_eq(vu->echo.served, 2 * i - 1);
+		ck_assert_uint_eq(vdb__load(&vu->echo.served), 2 * i - 1);
 		vu_rig_resume();
 		virtio_rig_receive(rig, 0, i + 1000);
 	}
@@ -175,7 +177,7 @@ START_TEST(memory_that_cannot_be_shared_is_refused)
 	ck_assert_int_eq(add_region(VDB_MEM_ANON, VDB_REGION_READONLY, 1 << 20), 0);
 	virtio_rig_up(rig, 0, 1);
 	virtio_rig_echo(rig, 0);
-	ck_assert_uint_eq(vu->regions_now, 1);
+	ck_assert_uint_eq(vdb__load(&vu->regions_now), 1);
 	vu_rig_close();
 }
 END_TEST

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "run.h"
 #include "vu_rig.h"
 
@@ -71,7 +72,7 @@ static void reset_and_said(void)
 	vu_rig_wait_connected(true);
 	for (int i = 0; i < 300000 && __atomic_load_n(&vu->status, __ATOMIC_ACQUIRE); i++)
 		usleep(100);
-	ck_assert_uint_eq(vu->status, 0);
+	ck_assert_uint_eq(vdb__load(&vu->status), 0);
 }
 
 static const uint32_t at_start[] = {
@@ -127,7 +128,7 @@ static void spoil_starts(enum vu_fault fault, uint32_t timeout_ms)
 		}
 		wait_broken();
 		virtio_rig_wait(&rig->breaks, 1);
-		ck_assert_uint_eq(rig->reason, VDB_REASON_HOST);
+		ck_assert_uint_eq(vdb__load(&rig->reason), VDB_REASON_HOST);
 		works_again();
 	}
 	vu_rig_wait_connected(true);
@@ -175,7 +176,7 @@ START_TEST(f20_it_is_bad_when_queues_stop)
 		ck_assert_int_eq(vdb_gate_wait(gate, 30000000000, &result), 0);
 	vdb_gate_unref(gate);
 	ck_assert_uint_eq(virtio_rig_status(rig), 0);
-	ck_assert_uint_eq(rig->breaks, 0);
+	ck_assert_uint_eq(vdb__load(&rig->breaks), 0);
 	works_again();
 	vu_rig_close();
 }

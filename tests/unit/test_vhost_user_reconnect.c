@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* A back end that goes and comes back: with a table of what is in flight nobody notices, else the driver
  * does. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "run.h"
 #include "vu_rig.h"
 
@@ -39,10 +41,10 @@ START_TEST(f20_queues_go_on_and_the_driver_notices_nothing)
 		virtio_rig_receive(rig, 0, i + 500);
 		virtio_rig_echo(rig, 1);
 	}
-	ck_assert_uint_eq(rig->breaks, 0);
+	ck_assert_uint_eq(vdb__load(&rig->breaks), 0);
 	ck_assert_uint_eq(virtio_rig_status(rig), 0xf);
-	ck_assert_uint_eq(vu->asked[VU_GET_INFLIGHT_FD], 1);
-	ck_assert_uint_eq(vu->asked[VU_SET_INFLIGHT_FD], 10);
+	ck_assert_uint_eq(vdb__load(&vu->asked[VU_GET_INFLIGHT_FD]), 1);
+	ck_assert_uint_eq(vdb__load(&vu->asked[VU_SET_INFLIGHT_FD]), 10);
 	vu_rig_close();
 }
 END_TEST
@@ -60,7 +62,7 @@ START_TEST(f20_what_was_not_taken_waits_for_the_next)
 	lose();
 	for (uint64_t i = 0; i < 5; i++)
 		virtio_rig_receive(rig, 0, i);
-	ck_assert_uint_eq(rig->breaks, 0);
+	ck_assert_uint_eq(vdb__load(&rig->breaks), 0);
 	vu_rig_close();
 }
 END_TEST
@@ -86,7 +88,7 @@ START_TEST(a_reset_forgets_what_was_in_flight)
 	virtio_rig_echo(rig, 0);
 	virtio_rig_up(rig, 0, 1);
 	virtio_rig_echo(rig, 0);
-	ck_assert_uint_eq(vu->asked[VU_GET_INFLIGHT_FD], 2);
+	ck_assert_uint_eq(vdb__load(&vu->asked[VU_GET_INFLIGHT_FD]), 2);
 	vu_rig_close();
 }
 END_TEST
@@ -105,7 +107,7 @@ START_TEST(it_is_waited_for_as_long_as_it_takes)
 	vu_return(vu);
 	virtio_rig_receive(rig, 0, 9);
 	virtio_rig_receive(rig, 0, 10);
-	ck_assert_uint_eq(rig->breaks, 0);
+	ck_assert_uint_eq(vdb__load(&rig->breaks), 0);
 	vu_rig_close();
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
+/* LABELS: tsan */
 /* WRAP: calloc malloc eventfd fcntl socketpair pthread_create */
 /* What cannot be made, and why; and each call of the system's that making takes, failing once. */
 #include <errno.h>
