@@ -16,9 +16,9 @@
  * Or it is one of these, on a split ring and a tap, the loop asleep when it can be:
  *
  *     beside, beside-send, beside-receive    round trips of a disk, whose requests come one by one: alone,
- * while the guest floods transmit, while the host floods receive. Disk and network are tenants of their own
- * on one loop; with -poll it looks all the time idle, idle-qemu    wake-ups of all threads of a VM that does
- * nothing, with net and (idle) vsock
+ * while the guest floods transmit, while the host floods receive. The disk is -f FILE, in the page cache.
+ * Disk and network are tenants of their own on one loop; with -poll it looks all the time idle, idle-qemu
+ * wake-ups of all threads of a VM that does nothing, with net and (idle) vsock
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -32,7 +32,7 @@ struct net_job {
 	uint32_t poll_ns; /* vdb: that the loop looks before it sleeps */
 	bool count_calls; /* of the kernel, by the thread that serves; costs time */
 	uint64_t *calls;  /* 0, or with it: how many */
-	bool disk;        /* vdb: a file in memory; besides, no network unless `flood` says so */
+	bool disk;        /* vdb: o->file, or without one a file in memory */
 	bool vsock;       /* vdb */
 };
 

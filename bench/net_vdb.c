@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "disk.h"
 #include "net.h"
 #include "net_frames.h"
 #include "said.h"
@@ -83,20 +84,32 @@ static void plug_nic(struct net *n, const struct net_job *job, unsigned i)
 	plug_device(n, device);
 }
 
-/* A file that is all in memory: whatever else takes long, it is not a disk. */
-static void plug_disk(struct net *n)
+/* A file in the page cache: whatever else takes long, it is not a disk. One in memory, for which the kernel
+ * takes a thread of its own each time, is for want of one. */
+static struct vdb_backend *open_disk(const struct bench_options *o)
 {
-	struct vdb_blk_config blk = {.size = sizeof(blk), .at = &n->at};
+	const struct disk_job job = {.path = o->file, .bytes = FILE_BYTES};
+	struct vdb_file_config file = {.size = sizeof(file)};
+	struct vdb_backend *backend;
 	char path[64];
-	struct vdb_file_config file = {.size = sizeof(file), .path = path};
-	int fd = memfd_create("bench-disk", MFD_CLOEXEC);
-	struct vdb_virtio *device;
+	int fd;
 
-	if (fd < 0 || ftruncate(fd, FILE_BYTES))
+	disk_ready(&job);
+	fd = o->file ? disk_open(&job) : memfd_create("bench-disk", MFD_CLOEXEC);
+	if (fd < 0 || (!o->file && ftruncate(fd, FILE_BYTES)))
 		bench_die(BENCH_FAILED, "a file in memory: %s", strerror(errno));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	bench_must(vdb_backend_file(&file, &blk.backend));
+	file.path = path;
+	bench_must(vdb_backend_file(&file, &backend));
 	close(fd);
+	return backend;
+}
+
+static void plug_disk(struct net *n, const struct bench_options *o)
+{
+	const struct vdb_blk_config blk = {.size = sizeof(blk), .at = &n->at, .backend = open_disk(o)};
+	struct vdb_virtio *device;
+
 	bench_must(vdb_blk_create(&blk, &device));
 	vdb_backend_destroy(blk.backend);
 	plug_device(n, device);
@@ -131,7 +144,7 @@ static void make(struct net *n, const struct bench_options *o, const struct net_
 	if (job->between != NET_TAP)
 		plug_nic(n, job, 1);
 	if (job->disk)
-		plug_disk(n);
+		plug_disk(n, o);
 	if (job->vsock)
 		plug_vsock(n);
 }

@@ -424,17 +424,20 @@ static void flood_some(void)
 }
 
 /* So that the flood lasts as long as the next request: while a backlog is made nothing is asked, nor before
- * it has begun to arrive. The loop slept meanwhile, and what is to be seen is not how it wakes up. */
+ * more of it arrives than found a buffer while the loop slept. What is to be seen is not how it wakes up. */
 static void flood_on(void)
 {
+	uint32_t lay;
+
 	if (!flood.nic || flood.sending || flood.left > job.backlog / 8)
 		return;
 	while (flood.left)
 		flood_some();
 	order(flood.nic);
 	flood.left = job.backlog - receive_early(flood.nic);
+	lay = flood.left;
 	nic_give(flood.nic);
-	while (flood.left > job.backlog - BATCH)
+	while (flood.left > lay - BATCH)
 		flood_some();
 }
 
