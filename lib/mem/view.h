@@ -101,12 +101,18 @@ static inline void *vdb__view_ptr(struct vdb__view *view, vdb_gpa_t gpa, uint64_
 	return vdb__entry_host(entry, gpa);
 }
 
-/* Memory at gpa will be read soon, if it lies where the last look-up was. A hint: nothing is promised of gpa.
- */
-static inline void vdb__view_prefetch(const struct vdb__view *view, vdb_gpa_t gpa)
+/* `len` bytes at gpa will be read soon, if they lie where the last look-up was: two lines of them, the head
+ * of a packet. A hint: nothing is promised of gpa. */
+static inline void vdb__view_prefetch(const struct vdb__view *view, vdb_gpa_t gpa, uint32_t len)
 {
-	if (vdb__entry_has(view->word, gpa))
-		__builtin_prefetch(vdb__entry_host(view->word, gpa));
+	const uint8_t *host;
+
+	if (!vdb__entry_has(view->word, gpa))
+		return;
+	host = vdb__entry_host(view->word, gpa);
+	__builtin_prefetch(host);
+	if (len > 64)
+		__builtin_prefetch(host + 64);
 }
 
 /*

@@ -20,6 +20,7 @@
 #define VDB__TAP_BURST 32u
 
 struct vdb__tap_slots;
+struct vdb__tap_smalls;
 
 /* One queue of the tap, for one pair. But for what is marked, of the loop's thread while it is open. */
 struct vdb__tap_queue {
@@ -51,6 +52,8 @@ struct vdb__tap_queue {
 	uint32_t retries;         /* by time, not since a poll said so */
 	struct vdb__list stalled; /* packets that the tap had no room for */
 	uint32_t retrying;        /* of those, in flight again */
+	struct vdb__tap_smalls *smalls;
+	uint32_t copies; /* of small packets, under way */
 
 	/* One writer, any reader. */
 	struct {

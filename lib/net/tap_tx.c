@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From the guest to the tap: each packet is one write, straight from guest memory; those of a visit are
- * handed to the kernel together.
+ * handed to the kernel together. Small ones are copied behind their header: reading an iovec takes the kernel
+ * longer.
  *
  * A tap's write waits for nothing unless somebody gave it a send buffer (sndbuf) that is full, which is their
  * way to slow the guest down: such packets, and those after them, wait too. But not for ever: one that made
@@ -9,6 +10,8 @@
  * queue is never held by somebody outside.
  */
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/atomic.h"
 #include "base/error.h"
@@ -17,6 +20,22 @@
 #define PATIENCE_NS 1000000000u
 #define RETRY_NS 10000000u /* where a poll promises room that is not there */
 #define RETRIES 100u
+#define SMALL 240u /* bytes that are copied, header included */
+#define SMALLS 64u /* of them under way; a turn has half as many */
+
+/* A packet in one piece. */
+struct small {
+	struct iovec iov;
+	union {
+		struct small *next; /* while it is free */
+		uint8_t bytes[SMALL];
+	};
+};
+
+struct vdb__tap_smalls {
+	struct small *free;
+	struct small at[SMALLS];
+};
 
 static void write_done(struct vdb_io *io, int64_t result);
 
@@ -43,6 +62,46 @@ static struct vdb__tap_queue *queue_of(const struct vdb_req *packet)
 	return (struct vdb__tap_queue *)(uintptr_t)packet->scratch[QUEUE];
 }
 
+/* ---- In one piece ---- */
+
+static void copy_small(struct small *small, const struct vdb_req *packet)
+{
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < packet->niov; at += packet->iov[i++].iov_len)
+		memcpy(small->bytes + at, packet->iov[i].iov_base, packet->iov[i].iov_len);
+	small->iov = (struct iovec){small->bytes, at};
+}
+
+/* What is to be written, until it is finished. */
+static void gather(struct vdb__tap_queue *queue, struct vdb_req *packet)
+{
+	struct small *small = queue->smalls->free;
+
+	packet->io.iov = packet->iov;
+	packet->io.niov = packet->niov;
+	if (!small || packet->readable > SMALL)
+		return;
+	queue->smalls->free = small->next;
+	queue->copies++;
+	copy_small(small, packet);
+	packet->io.iov = &small->iov;
+	packet->io.niov = 1;
+}
+
+static void finish(struct vdb__tap_queue *queue, struct vdb_req *packet, int32_t result)
+{
+	struct small *small;
+
+	if (packet->io.iov != packet->iov) {
+		small = vdb__container(packet->io.iov, struct small, iov);
+		small->next = queue->smalls->free;
+		queue->smalls->free = small;
+		queue->copies--;
+	}
+	vdb_net_sent(queue->pair, packet, result);
+}
+
 /* ---- Writing ---- */
 
 static void submit(struct vdb__tap_queue *queue, struct vdb_req *packet)
@@ -50,8 +109,8 @@ static void submit(struct vdb__tap_queue *queue, struct vdb_req *packet)
 	packet->io = (struct vdb_io){
 	        .op = VDB_IO_WRITEV,
 	        .fd = queue->fd->fd,
-	        .iov = packet->iov,
-	        .niov = packet->niov,
+	        .iov = packet->io.iov,
+	        .niov = packet->io.niov,
 	        .file = queue->file,
 	        .flags = VDB_IO_NOWAIT,
 	        .offset = UINT64_MAX,
@@ -110,7 +169,7 @@ static void write_done(struct vdb_io *io, int64_t result)
 	if (result < 0)
 		vdb__count(&queue->stats.failed, 1);
 	take_heart(queue);
-	vdb_net_sent(queue->pair, packet, result < 0 ? (int32_t)result : 0);
+	finish(queue, packet, result < 0 ? (int32_t)result : 0);
 }
 
 /* In order: none passes those that wait. One of the same visit may, if there is room again when its turn
@@ -125,6 +184,7 @@ int vdb__tap_transmit(void *ctx, uint32_t index, struct vdb_req *packet)
 	packet->scratch[RETRYING] = false;
 	vdb_req_charge(packet, VDB__TAP_COST);
 	vdb__list_init(link_of(packet));
+	gather(queue, packet);
 	if (!queue->retrying && vdb__list_empty(&queue->stalled)) {
 		submit(queue, packet);
 	} else {
@@ -167,7 +227,7 @@ static void give_up(struct vdb__tap_queue *queue)
 	vdb__list_splice(&round, &queue->stalled);
 	while ((link = vdb__list_pop(&round))) {
 		vdb__count(&queue->stats.failed, 1);
-		vdb_net_sent(queue->pair, packet_of(link), -EAGAIN);
+		finish(queue, packet_of(link), -EAGAIN);
 	}
 }
 
@@ -191,15 +251,30 @@ void vdb__tap_cancel(void *ctx, uint32_t index, struct vdb_req *packet)
 	vdb__list_remove(link_of(packet));
 	if (vdb__list_empty(&queue->stalled))
 		take_heart(queue);
-	vdb_net_sent(queue->pair, packet, -ECANCELED);
+	finish(queue, packet, -ECANCELED);
 }
 
 /* ---- The queue ---- */
+
+static struct vdb__tap_smalls *make_smalls(void)
+{
+	struct vdb__tap_smalls *smalls = calloc(1, sizeof(*smalls));
+
+	for (uint32_t i = 0; smalls && i < SMALLS; i++) {
+		smalls->at[i].next = smalls->free;
+		smalls->free = &smalls->at[i];
+	}
+	return smalls;
+}
 
 int vdb__tap_tx_begin(struct vdb__tap_queue *queue)
 {
 	int err;
 
+	queue->smalls = make_smalls();
+	if (!queue->smalls)
+		return vdb__fail(ENOMEM, "tap %s: no memory", queue->tap->name);
+	queue->copies = 0;
 	vdb__list_init(&queue->stalled);
 	queue->retrying = 0;
 	queue->impatient = false;
@@ -213,4 +288,6 @@ void vdb__tap_tx_end(struct vdb__tap_queue *queue)
 	queue->writable = NULL;
 	vdb_timer_destroy(queue->patience);
 	queue->patience = NULL;
+	free(queue->smalls);
+	queue->smalls = NULL;
 }

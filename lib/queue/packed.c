@@ -182,8 +182,9 @@ static bool packed_pop(struct vdb_queue *base, struct vdb__elem *elem, struct vd
 	p->taken += n;
 	/* Acquire, as above: its address may be read now. */
 	elem->more = is_available(vdb__load_acquire(&p->desc[p->avail.at].flags), p->avail.wrap);
-	if (elem->more) /* a table or a header; the descriptors lie in a row, which processors know */
-		vdb__view_prefetch(&q->base.view, vdb__load(&p->desc[p->avail.at].addr));
+	if (elem->more) /* see split.c; the descriptors lie in a row, which processors know */
+		vdb__view_prefetch(&q->base.view, vdb__load(&p->desc[p->avail.at].addr),
+		                   vdb__load(&p->desc[p->avail.at].len));
 	return true;
 }
 

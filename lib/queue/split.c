@@ -163,17 +163,19 @@ static bool walk(struct vdb__virtq *q, uint32_t i, struct vdb__chain *chain)
 	return false; /* a loop */
 }
 
-/* What will be read first of the next chain: its descriptor, and what that names, a table or a header. They
- * were written last on the driver's processor, from where they take longer than this request. Only hints are
- * made of what is read here. */
+/* What will be read first of the next chain: its descriptor, and what that names, a table, a header or a
+ * packet. They were written last on the driver's processor, from where they take longer than this request.
+ * Only hints are made of what is read here. */
 static void prefetch_next(const struct vdb__virtq *q)
 {
 	const struct vdb__split *s = &q->split;
 	uint16_t next = s->taken, head = vdb__load(&s->avail->ring[next & s->mask]);
+	const uint64_t *words;
 
-	if (head < q->entries)
-		vdb__view_prefetch(&q->base.view,
-		                   vdb__load((const uint64_t *)(const void *)&s->desc[head].addr));
+	if (head < q->entries) {
+		words = (const uint64_t *)(const void *)&s->desc[head];
+		vdb__view_prefetch(&q->base.view, vdb__load(&words[0]), (uint32_t)vdb__load(&words[1]));
+	}
 	if (++next == s->seen) /* what lies behind may be about to be written */
 		return;
 	head = vdb__load(&s->avail->ring[next & s->mask]);

@@ -37,7 +37,7 @@ static void writable_piece(struct vdb__view *view)
 /* A hint, but no address of a hole is made either. */
 static void hint(const struct vdb__view *view)
 {
-	vdb__view_prefetch(view, space_any_gpa());
+	vdb__view_prefetch(view, space_any_gpa(), Frama_C_unsigned_int_interval(0, ~0u));
 }
 
 static void words(void)

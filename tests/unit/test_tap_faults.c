@@ -16,10 +16,12 @@
 
 #include "fail.h"
 #include "leak.h"
+#include "net/tap.h"
 #include "run.h"
 #include "tap_rig.h"
 
 #define FRAME 1514u
+#define SMALL 60u
 
 static struct tap_rig t;
 static const struct pair_rig_config plain = {.mergeable = true};
@@ -230,12 +232,12 @@ static bool can_be_refused(void)
 	return false;
 }
 
-static void send_refused(int times, uint32_t count)
+static void send_refused(int times, uint32_t count, uint32_t len)
 {
 	tap_rig_open(&t, NULL, &plain);
 	refusals = times;
 	for (uint32_t i = 0; i < count; i++)
-		tap_rig_add(&t, i, FRAME);
+		tap_rig_add(&t, i, len);
 	pair_rig_ring(&t.pairs, 0);
 }
 
@@ -243,7 +245,7 @@ START_TEST(f22_a_tap_that_takes_nothing_is_not_waited_for_for_ever)
 {
 	if (!can_be_refused())
 		return;
-	send_refused(-1, 20);
+	send_refused(-1, 20, FRAME);
 	disk_open();
 	RIG_UNTIL(&t.pairs.rig, tap_rig_info(&t).stalls == 20);
 	disk_works();
@@ -266,7 +268,7 @@ START_TEST(packets_that_waited_go_in_order)
 
 	if (!can_be_refused())
 		return;
-	send_refused(times[_i], 20);
+	send_refused(times[_i], 20, FRAME);
 	for (uint32_t i = 0; i < 10; i++)
 		tap_rig_expect_out(&t, i, FRAME);
 	for (uint32_t i = 20; i < 30; i++)
@@ -280,11 +282,37 @@ START_TEST(packets_that_waited_go_in_order)
 }
 END_TEST
 
+/* They are copied, and each copy's place is there again. */
+START_TEST(small_packets_wait_as_others_do)
+{
+	struct vdb__tap_queue *queue;
+
+	if (!can_be_refused())
+		return;
+	send_refused(-1, 20, SMALL);
+	queue = &vdb__tap_of(t.netdev)->queues[0];
+	RIG_UNTIL(&t.pairs.rig, tap_rig_info(&t).stalls == 20);
+	ck_assert_uint_eq(queue->copies, 20);
+	refusals = 0;
+	for (uint32_t i = 0; i < 20; i++)
+		tap_rig_expect_out(&t, i, SMALL);
+	RIG_UNTIL(&t.pairs.rig, !pair_rig_sending(&t.pairs, 0));
+	ck_assert_uint_eq(queue->copies, 0);
+	refusals = -1;
+	tap_rig_add(&t, 20, SMALL);
+	pair_rig_ring(&t.pairs, 0);
+	RIG_UNTIL(&t.pairs.rig, pair_rig_stats(&t.pairs, 0).tx_dropped == 1);
+	ck_assert_uint_eq(queue->copies, 0);
+	refusals = 0;
+	tap_rig_close(&t);
+}
+END_TEST
+
 START_TEST(f22_a_reset_does_not_wait_for_the_tap)
 {
 	if (!can_be_refused())
 		return;
-	send_refused(-1, 20);
+	send_refused(-1, 20, FRAME);
 	RIG_UNTIL(&t.pairs.rig, tap_rig_info(&t).stalls == 20);
 	tap_rig_close(&t);
 }
@@ -373,6 +401,7 @@ int main(void)
 	tcase_add_test(tc, f22_what_a_tap_will_not_take_is_dropped_and_counted);
 	tcase_add_test(tc, f22_a_tap_that_takes_nothing_is_not_waited_for_for_ever);
 	tcase_add_loop_test(tc, packets_that_waited_go_in_order, 0, 3);
+	tcase_add_test(tc, small_packets_wait_as_others_do);
 	tcase_add_test(tc, f22_a_reset_does_not_wait_for_the_tap);
 	tcase_add_test(tc, memory_that_cannot_be_written_costs_the_packet);
 	tcase_add_test(tc, every_failure_to_open_is_undone);
