@@ -10,13 +10,16 @@
  * goes to all ports. Link-local groups (01:80:c2:00:00:00 to :0f) it keeps to itself; VLAN tags it passes on
  * unread.
  *
- * A receiver that is slow holds up to 64 packets of each sender, in the sender's ring, for 50 to 100 ms; what
- * is beyond that is dropped, and counted as the receiver's (vdb_net_stats.rx_dropped). So a guest that never
- * reads costs others nothing, and one that floods has its share of each receiver's queue and no more; it pays
- * for its packets by its own tenant.
+ * A receiver that is slow holds up to 64 packets of each sender, in the sender's ring, for 50 to 100 ms,
+ * fewer if many are slow at a time; what is beyond that is dropped, and counted as the receiver's
+ * (vdb_net_stats.rx_dropped). So a guest that never reads costs others nothing, and one that floods has its
+ * share of each receiver's queue and no more; it pays for its packets by its own tenant.
  *
  * Guests leave checksums and segmentation to each other: what both have agreed on is passed on as it is. To a
  * guest that has not, packets go checksummed and cut into segments by the loop.
+ *
+ * Its uplink, through which all its VMs reach the outside by one tap or one passt, is a cable between a port
+ * and that netdev: vdb/cable.h.
  */
 #ifndef VDB_SWITCH_H
 #define VDB_SWITCH_H
@@ -69,6 +72,7 @@ struct vdb_switch_port_config {
 	 * not forgotten. All zeroes: it will be learned. */
 	uint8_t mac[6];
 	uint8_t reserved[2];
+	uint32_t macs; /* that it remembers for this port; 0 = as the switch's config says */
 };
 
 /*

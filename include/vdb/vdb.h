@@ -15,6 +15,7 @@
 #include <vdb/blk.h>
 #include <vdb/boot.h>
 #include <vdb/bus.h>
+#include <vdb/cable.h>
 #include <vdb/caps.h>
 #include <vdb/chardev.h>
 #include <vdb/console.h>

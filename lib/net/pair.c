@@ -104,6 +104,25 @@ void vdb__net_pair_poke(struct vdb_net_pair *pair)
 	vdb__loop_post(loop, &pair->poke);
 }
 
+/* ---- Any thread ---- */
+
+void vdb__net_pair_count(const struct vdb_net_pair *pair, struct vdb_net_stats *sum)
+{
+	const struct vdb_net_stats *stats = &pair->stats;
+
+	sum->tx_packets += vdb__load(&stats->tx_packets);
+	sum->tx_bytes += vdb__load(&stats->tx_bytes);
+	sum->tx_bad += vdb__load(&stats->tx_bad);
+	sum->tx_dropped += vdb__load(&stats->tx_dropped);
+	sum->rx_packets += vdb__load(&stats->rx_packets);
+	sum->rx_bytes += vdb__load(&stats->rx_bytes);
+	sum->rx_dropped += vdb__load(&stats->rx_dropped);
+	sum->rx_filtered += vdb__load(&stats->rx_filtered);
+	sum->rx_oversized += vdb__load(&stats->rx_oversized);
+	sum->rx_bad += vdb__load(&stats->rx_bad);
+	sum->rx_stalls += vdb__load(&stats->rx_stalls);
+}
+
 /* ---- Life ---- */
 
 static int make_backends(struct vdb_net_pair *pair)

@@ -110,6 +110,9 @@ void vdb__net_pair_poke(struct vdb_net_pair *pair);
 void vdb__net_pair_opened(struct vdb_net_pair *pair, struct vdb_loop *loop);
 void vdb__net_pair_closed(struct vdb_net_pair *pair);
 
+/* Adds its counters. Any thread. */
+void vdb__net_pair_count(const struct vdb_net_pair *pair, struct vdb_net_stats *sum);
+
 /* Opens or closes it, if that is due. */
 void vdb__net_pair_look(struct vdb_net_pair *pair);
 

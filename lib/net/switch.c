@@ -150,10 +150,10 @@ static void defaults(struct vdb_switch_config *config)
 		config->offloads = OFFLOADS;
 }
 
-/* Twice as many buckets as there may be addresses. */
+/* Twice as many buckets as there may be addresses, with one port that has as many as a port can. */
 static int make_tables(struct vdb_switch *sw)
 {
-	uint32_t macs = sw->config.ports * sw->config.macs;
+	uint32_t macs = sw->config.ports * sw->config.macs + VDB_SWITCH_MACS_MAX;
 
 	for (sw->bits = 1; 1u << sw->bits < 2 * macs; sw->bits++)
 		;
@@ -212,6 +212,9 @@ static int check_port(const struct vdb_switch_port_config *config)
 		                 config->flags);
 	if (config->reserved[0] || config->reserved[1])
 		return vdb__fail(EINVAL, "switch port: reserved must be 0");
+	if (config->macs > VDB_SWITCH_MACS_MAX)
+		return vdb__fail(EINVAL, "switch port: %u addresses; at most %u", config->macs,
+		                 VDB_SWITCH_MACS_MAX);
 	if (vdb__switch_is_group(mac))
 		return vdb__fail(EINVAL,
 		                 "switch port: address %02x:... is a group's; its first byte must be "
@@ -231,7 +234,9 @@ static int make_port(struct vdb_switch *sw, const struct vdb_switch_port_config 
 		return vdb__fail(ENOMEM, "switch port: no memory");
 	port->sw = sw;
 	port->config = *config;
-	port->macs = calloc(sw->config.macs, sizeof(*port->macs));
+	if (!port->config.macs)
+		port->config.macs = sw->config.macs;
+	port->macs = calloc(port->config.macs, sizeof(*port->macs));
 	port->waiting = calloc(sw->config.ports, sizeof(*port->waiting));
 	if (!port->macs || !port->waiting) {
 		free_port(port);
@@ -241,6 +246,7 @@ static int make_port(struct vdb_switch *sw, const struct vdb_switch_port_config 
 	vdb__list_init(&port->spare);
 	for (uint32_t i = 0; i < VDB__SWITCH_WAITS; i++)
 		vdb__list_append(&port->spare, &port->waits[i].link);
+	port->nspare = VDB__SWITCH_WAITS;
 	*out = port;
 	return 0;
 }

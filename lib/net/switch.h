@@ -17,7 +17,9 @@
 #include "base/list.h"
 #include "net/segment.h"
 
-#define VDB__SWITCH_SHARE 64u  /* packets of one sender that may wait for one receiver */
+/* Packets of one sender that may wait for one receiver; and no more than then are spare, so that slow
+ * receivers, however many, leave some for the others. */
+#define VDB__SWITCH_SHARE 64u
 #define VDB__SWITCH_WAITS 256u /* of one sender that may wait in all */
 
 #define VDB__ETH_HEADER 14u
@@ -56,9 +58,10 @@ struct vdb__port {
 	uint32_t queued;
 
 	struct vdb__list spare; /* struct vdb__wait */
+	uint32_t nspare;
 	struct vdb__wait waits[VDB__SWITCH_WAITS];
-	struct vdb__mac *macs;
-	uint16_t *waiting; /* packets, for each receiver's index */
+	struct vdb__mac *macs; /* config.macs of them */
+	uint16_t *waiting;     /* packets, for each receiver's index */
 	struct vdb_switch_port_stats stats;
 };
 

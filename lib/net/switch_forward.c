@@ -112,6 +112,7 @@ static void end_wait(struct vdb__wait *wait)
 	wait->from->waiting[wait->to->index]--;
 	vdb__list_remove(&wait->link);
 	vdb__list_append(&wait->from->spare, &wait->link);
+	wait->from->nspare++;
 }
 
 static void pass(struct vdb__wait *wait)
@@ -138,17 +139,24 @@ static void is_full(struct vdb__port *port)
 	vdb_net_dropped(port->pair, 1);
 }
 
+static struct vdb__wait *spare_for(struct vdb__port *from, const struct vdb__port *to)
+{
+	uint32_t waiting = from->waiting[to->index];
+
+	if (waiting >= VDB__SWITCH_SHARE || waiting >= from->nspare)
+		return NULL;
+	from->nspare--;
+	return vdb__container(vdb__list_pop(&from->spare), struct vdb__wait, link);
+}
+
 static void queue_up(struct vdb__port *from, struct vdb__port *to, struct vdb_req *packet, const uint8_t *eth)
 {
-	struct vdb__list *spare =
-	        from->waiting[to->index] < VDB__SWITCH_SHARE ? vdb__list_pop(&from->spare) : NULL;
-	struct vdb__wait *wait;
+	struct vdb__wait *wait = spare_for(from, to);
 
-	if (!spare) {
+	if (!wait) {
 		is_full(to);
 		return;
 	}
-	wait = vdb__container(spare, struct vdb__wait, link);
 	wait->from = from;
 	wait->to = to;
 	wait->packet = packet;

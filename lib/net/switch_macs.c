@@ -65,7 +65,7 @@ static struct vdb__mac *entry_for(struct vdb__port *port)
 {
 	struct vdb__mac *oldest = NULL;
 
-	for (uint32_t i = 0; i < port->sw->config.macs; i++) {
+	for (uint32_t i = 0; i < port->config.macs; i++) {
 		struct vdb__mac *entry = &port->macs[i];
 
 		if (!entry->mac)
@@ -126,7 +126,7 @@ void vdb__switch_fix(struct vdb__port *port, uint64_t mac)
 
 void vdb__switch_forget(struct vdb__port *port)
 {
-	for (uint32_t i = 0; i < port->sw->config.macs; i++) {
+	for (uint32_t i = 0; i < port->config.macs; i++) {
 		if (port->macs[i].mac)
 			drop(&port->macs[i]);
 	}

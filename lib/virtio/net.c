@@ -288,21 +288,6 @@ VDB_EXPORT int vdb_net_mac(struct vdb_virtio *device, uint8_t mac[6])
 	return 0;
 }
 
-static void add(struct vdb_net_stats *sum, const struct vdb_net_stats *pair)
-{
-	sum->tx_packets += vdb__load(&pair->tx_packets);
-	sum->tx_bytes += vdb__load(&pair->tx_bytes);
-	sum->tx_bad += vdb__load(&pair->tx_bad);
-	sum->tx_dropped += vdb__load(&pair->tx_dropped);
-	sum->rx_packets += vdb__load(&pair->rx_packets);
-	sum->rx_bytes += vdb__load(&pair->rx_bytes);
-	sum->rx_dropped += vdb__load(&pair->rx_dropped);
-	sum->rx_filtered += vdb__load(&pair->rx_filtered);
-	sum->rx_oversized += vdb__load(&pair->rx_oversized);
-	sum->rx_bad += vdb__load(&pair->rx_bad);
-	sum->rx_stalls += vdb__load(&pair->rx_stalls);
-}
-
 /* Chains that nothing could be made of have not come as far as the pair. */
 static int add_errors(struct vdb_virtio *device, uint32_t pair, struct vdb_net_stats *sum)
 {
@@ -328,7 +313,7 @@ VDB_EXPORT int vdb_net_stats(struct vdb_virtio *device, uint32_t pair, struct vd
 		if (pair != VDB_NET_ALL && pair != i)
 			continue;
 		if (net->pairs)
-			add(&sum, &net->pairs[i]->stats);
+			vdb__net_pair_count(net->pairs[i], &sum);
 		rc = add_errors(device, i, &sum);
 	}
 	return rc ? rc : vdb__stats_give(stats, &sum, sizeof(sum), "net stats");

@@ -314,6 +314,9 @@ START_TEST(ports_that_cannot_be)
 	guard.flags = 4;
 	ck_assert_int_eq(port_refused(&guard), -EINVAL);
 	guard = config;
+	guard.macs = VDB_SWITCH_MACS_MAX + 1;
+	ck_assert_int_eq(port_refused(&guard), -EINVAL);
+	guard = config;
 	guard.reserved[1] = 1;
 	ck_assert_int_eq(port_refused(&guard), -EINVAL);
 	config.mac[0] = 2;

@@ -125,6 +125,38 @@ START_TEST(g67_a_flood_leaves_room_for_others)
 }
 END_TEST
 
+#define CROWD 10u
+
+/* A sender whose packets many do not read has entries for those who do. */
+START_TEST(g67_however_many_never_read)
+{
+	static struct nic crowd[CROWD];
+	uint8_t frame[100];
+
+	switch_rig_up((struct vdb_switch_config){0});
+	for (uint8_t n = 0; n < CROWD; n++) {
+		struct vdb_switch_port_config config = {.size = sizeof(config),
+		                                        .mac = {2, 0, 0, 0, 0, 100 + n}};
+		struct vdb_netdev *port = NULL;
+
+		ck_assert_int_eq(vdb_switch_port(sw, &config, &port), 0);
+		nic_open(&crowd[n], loop, port, NULL);
+		vdb_netdev_destroy(port);
+	}
+	nic_fill(&crowd[CROWD - 1], 64, 2048);
+	for (uint32_t i = 0; i < 64; i += 4) {
+		send_many(0, ALL, 4);
+		for (uint32_t k = 0; k < 4; k++) {
+			nic_frame(frame, sizeof(frame), ALL, 0, k);
+			nic_expect(&crowd[CROWD - 1], NULL, frame, sizeof(frame));
+		}
+	}
+	for (uint32_t n = 0; n < CROWD; n++)
+		nic_close(&crowd[n]);
+	switch_rig_down();
+}
+END_TEST
+
 /* Each has it as soon as it can, and the sender has it back when the last one has. */
 START_TEST(to_all_of_whom_some_are_slow)
 {
@@ -236,6 +268,6 @@ START_TEST(the_switch_goes_first)
 END_TEST
 
 SUITE("switch_wait", a_slow_receiver_gets_it_later, g67_a_receiver_that_never_reads,
-      what_comes_later_waits_longer, g67_a_flood_leaves_room_for_others, to_all_of_whom_some_are_slow,
-      a_flood_to_all, the_receiver_goes, the_sender_goes, all_go_at_once, the_loop_ends,
-      the_switch_goes_first)
+      what_comes_later_waits_longer, g67_a_flood_leaves_room_for_others, g67_however_many_never_read,
+      to_all_of_whom_some_are_slow, a_flood_to_all, the_receiver_goes, the_sender_goes, all_go_at_once,
+      the_loop_ends, the_switch_goes_first)
