@@ -32,6 +32,7 @@ static inline void put_uring(struct json_object *to, const struct vdb_loop_stats
 	        {VDB_LOOP_HAS_IOPOLL, "iopoll"},
 	        {VDB_LOOP_HAS_SIGNALS, "signals"},
 	        {VDB_LOOP_HAS_RESTRICTIONS, "restricted"},
+	        {VDB_LOOP_HAS_IO_CPUS, "io_cpus"},
 	};
 	struct json_object *features = json_object_new_array();
 

@@ -49,14 +49,29 @@ static int *pin_of(struct run_options *options, const char *thread)
 	return &options->pins[index];
 }
 
+/* One more of theirs. */
+static int take_io(struct run_options *options, const char *text)
+{
+	int cpu = 0;
+
+	if (host_cpu("io", text, &cpu))
+		return -1;
+	CPU_SET((size_t)cpu, &options->io_cpus);
+	options->pin_io = true;
+	return 0;
+}
+
 static int take(struct run_options *options, char *part)
 {
 	char *value = strchr(part, '=');
 	int *pin;
 
-	if (!value || (strncmp(part, "vcpu", 4) != 0 && strncmp(part, "loop=", 5) != 0))
-		return complain("--pin %s: must be like vcpu0=CPU or loop=CPU", part);
+	if (!value ||
+	    (strncmp(part, "vcpu", 4) != 0 && strncmp(part, "loop=", 5) != 0 && strncmp(part, "io=", 3) != 0))
+		return complain("--pin %s: must be like vcpu0=CPU, loop=CPU or io=CPU", part);
 	*value++ = '\0';
+	if (!strcmp(part, "io"))
+		return take_io(options, value);
 	pin = pin_of(options, part);
 	return pin ? host_cpu(part, value, pin) : -1;
 }

@@ -7,7 +7,7 @@
 
 struct run_options;
 
-/* Takes "vcpu0=2,loop=3". 0, or -1 after a complaint. */
+/* Takes "vcpu0=2,loop=3,io=4,io=5". 0, or -1 after a complaint. */
 int pins_parse(struct run_options *options, const char *text);
 
 /* A CPU of the host that this process may use. `what` begins the complaint. 0 or -1. */

@@ -118,6 +118,10 @@ static int start_loops(struct run *run)
 	config.size = sizeof(config);
 	config.engine = run->options.engine;
 	config.pool_threads = -1;
+	if (run->options.pin_io) {
+		config.io_cpus = &run->options.io_cpus;
+		config.io_cpus_size = sizeof(run->options.io_cpus);
+	}
 	if (loops_start(&run->options.loops, &config, &run->loops))
 		return -1;
 	run->loop = vdb_loops_get(run->loops, 0);

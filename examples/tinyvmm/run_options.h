@@ -3,6 +3,7 @@
 #ifndef TINYVMM_RUN_OPTIONS_H
 #define TINYVMM_RUN_OPTIONS_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -55,6 +56,8 @@ struct run_options {
 	struct vdb_loop_config poll; /* its poll_* and sq_* fields, coalesce_ns, flags */
 	int pins[RUN_MAX_CPUS];      /* host CPU of each vCPU, -1 = any */
 	int pin_loop;                /* the same of the only loop */
+	bool pin_io;
+	cpu_set_t io_cpus; /* if so: of the threads that do I/O which has to wait */
 	struct loops_option loops;
 	const char *json;   /* NULL = none */
 	uint32_t timeout;   /* seconds; 0 = none */

@@ -77,9 +77,19 @@ struct vdb_loop_config {
 	 * or block device. They are the thread's that runs the loop, whatever ring asks for them. 0 = the
 	 * kernel's number for files (four for each CPU, and NUMA node), 64 for the rest. */
 	uint32_t io_workers;
+	/* Host CPUs for the threads that do I/O which has to wait, io_uring's and the pool's: a cpu_set_t of
+	 * so many bytes, copied. NULL = io_uring's are as the kernel has them, since 6.2 where the loop's
+	 * thread is bound to; the pool's where the thread that creates the loop may be. What shares a CPU
+	 * with a busy loop waits for it, what shares one with a vCPU takes of it. If the loop's thread is
+	 * bound to one CPU when it first runs it, io_uring's leave that one out of a set with others: the
+	 * kernel would leave nothing but it. Where the kernel refuses the set, as one with CPUs outside of
+	 * the process's cpuset, it is done without: VDB_LOOP_HAS_IO_CPUS. */
+	const void *io_cpus;
+	uint64_t io_cpus_size;
 };
 
-/* config may be NULL. VDB_ENGINE_URING: -ENOSYS, -EPERM where it is forbidden. */
+/* config may be NULL. VDB_ENGINE_URING: -ENOSYS, -EPERM where it is forbidden. -EINVAL: what makes no sense,
+ * such as io_cpus without any, or with one that the host does not have. */
 VDB_MUST_CHECK int vdb_loop_create(const struct vdb_loop_config *config, struct vdb_loop **out);
 
 /*
@@ -212,6 +222,8 @@ VDB_MUST_CHECK int vdb_tenant_stats(const struct vdb_tenant *tenant, struct vdb_
 /* Its rings take nothing but what the loop itself submits: filters of system calls (vdb/sandbox.h) do not see
  * what goes through a ring. Missing on kernels before 5.10 and with VDB_ENGINE_EPOLL, which has no ring. */
 #define VDB_LOOP_HAS_RESTRICTIONS (1u << 6)
+/* The threads that do I/O which has to wait are on io_cpus. */
+#define VDB_LOOP_HAS_IO_CPUS (1u << 7)
 
 /* Monotonic counters. Any thread, at no cost to the loop. */
 struct vdb_loop_stats {

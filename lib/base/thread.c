@@ -23,19 +23,21 @@ static int no_cpu(const char *name, int cpu)
 	return vdb__fail(EINVAL, "thread %s: host CPU %d %s", name, cpu, why);
 }
 
-static int pin(pthread_attr_t *attr, const char *name, int cpu)
+static int pin(pthread_attr_t *attr, const char *name, const struct vdb__thread_config *config)
 {
-	cpu_set_t set;
+	cpu_set_t one;
+	const cpu_set_t *set = config->cpus;
 	int err;
 
-	if (cpu < 0)
-		return 0;
-	CPU_ZERO(&set);
-	if (cpu >= CPU_SETSIZE)
-		return no_cpu(name, cpu);
-	CPU_SET((size_t)cpu, &set);
-	err = pthread_attr_setaffinity_np(attr, sizeof(set), &set);
-	return err ? vdb__fail_sys(err, "thread %s: pin to host CPU %d", name, cpu) : 0;
+	if (config->cpu >= CPU_SETSIZE)
+		return no_cpu(name, config->cpu);
+	if (config->cpu >= 0) {
+		CPU_ZERO(&one);
+		CPU_SET((size_t)config->cpu, &one);
+		set = &one;
+	}
+	err = set ? pthread_attr_setaffinity_np(attr, sizeof(*set), set) : 0;
+	return err ? vdb__fail_sys(err, "thread %s: pin to host CPUs", name) : 0;
 }
 
 /* The new thread inherits the mask: no signal ever arrives there. */
@@ -137,7 +139,7 @@ int vdb__thread_start(pthread_t *thread, const struct vdb__thread_config *config
 	entry.name = kept;
 	if (pthread_attr_init(&attr))
 		return vdb__fail(ENOMEM, "thread %s: no memory", kept);
-	err = pin(&attr, kept, config->cpu);
+	err = pin(&attr, kept, config);
 	if (!err) {
 		err = entry.bounds.sandbox ? start_inside(thread, &attr, kept, &entry)
 		                           : start_plain(thread, &attr, kept, fn, arg);

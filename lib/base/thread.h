@@ -4,6 +4,7 @@
 #define VDB_BASE_THREAD_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <vdb/sandbox.h>
@@ -31,12 +32,13 @@ struct vdb__thread_bounds {
 extern _Thread_local struct vdb__thread_bounds vdb__thread_bounds;
 
 /* Starts a thread with every signal blocked, named (15 characters are kept),
- * pinned to host CPU `cpu` unless -1, in the starter's sandbox as what it is: VDB_THREAD_*.
- * 0 or -errno with a message; on failure no thread runs. */
+ * pinned to host CPU `cpu` unless -1, or to a set of them, in the starter's sandbox as what it is:
+ * VDB_THREAD_*. 0 or -errno with a message; on failure no thread runs. */
 struct vdb__thread_config {
 	const char *name;
 	int cpu;
 	uint32_t kind;
+	const cpu_set_t *cpus; /* NULL: none; only with a `cpu` of -1 */
 };
 int vdb__thread_start(pthread_t *thread, const struct vdb__thread_config *config, void *(*fn)(void *),
                       void *arg);

@@ -55,7 +55,8 @@ static void free_worker(struct vdb_worker *worker)
 
 VDB_EXPORT int vdb_worker_create(const char *name, struct vdb_worker **out)
 {
-	const struct vdb__thread_config config = {name ? name : "vdb-worker", -1, VDB_THREAD_CONTROL};
+	const struct vdb__thread_config config = {
+	        .name = name ? name : "vdb-worker", .cpu = -1, .kind = VDB_THREAD_CONTROL};
 	struct vdb_worker *worker = calloc(1, sizeof(*worker));
 	int err;
 

@@ -126,7 +126,8 @@ void vdb__vcpu_join(struct vdb_vcpu *vcpu)
 VDB_EXPORT int vdb_vcpu_start(struct vdb_vcpu *vcpu, int cpu, const char *name)
 {
 	char own[16];
-	const struct vdb__thread_config thread = {name ? name : own, cpu, VDB_THREAD_VCPU};
+	const struct vdb__thread_config thread = {
+	        .name = name ? name : own, .cpu = cpu, .kind = VDB_THREAD_VCPU};
 	int err = vdb__life_claim(vcpu, true);
 
 	if (err)

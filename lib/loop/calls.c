@@ -15,8 +15,10 @@ static const struct vdb_sandbox_call calls[] = {
         REGISTER(IORING_REGISTER_BUFFERS2),
         REGISTER(IORING_REGISTER_BUFFERS_UPDATE),
         REGISTER(IORING_REGISTER_IOWQ_MAX_WORKERS),
+        REGISTER(IORING_REGISTER_IOWQ_AFF),
         REGISTER(IORING_REGISTER_RING_FDS),
         REGISTER(IORING_UNREGISTER_RING_FDS),
+        VDB__CALL_IF(VDB__LOOP, sched_getaffinity, 1, 0), /* its own */
         VDB__CALL(VDB__CONTROL, epoll_create1),
         VDB__CALL(VDB__LOOP, epoll_ctl),
         VDB__CALL(VDB__LOOP, epoll_wait),

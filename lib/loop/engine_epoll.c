@@ -386,6 +386,7 @@ int vdb__epoll_create(struct vdb_loop *loop, struct vdb__engine **out)
 		return err;
 	}
 	vdb__store(&loop->stats.uring_flags, 0);
+	vdb__store(&loop->stats.features, e->pool && vdb__pool_placed(e->pool) ? VDB_LOOP_HAS_IO_CPUS : 0);
 	*out = &e->engine;
 	return 0;
 }

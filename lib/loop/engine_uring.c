@@ -117,6 +117,17 @@ static void forget_ring(struct uring *u)
 	vdb__uring_has(u, VDB_LOOP_HAS_RING_FD, false);
 }
 
+static void place_workers(struct uring *u)
+{
+	const struct vdb__io_cpus *io_cpus = &u->engine.loop->io_cpus;
+	cpu_set_t cpus;
+
+	if (!io_cpus->asked)
+		return;
+	cpus = vdb__io_cpus_here(io_cpus, u->ring.flags & IORING_SETUP_SQPOLL);
+	vdb__uring_has(u, VDB_LOOP_HAS_IO_CPUS, vdb__uring_place_workers(&u->ring, &cpus));
+}
+
 static int uring_bind(struct vdb__engine *engine, bool stays)
 {
 	struct uring *u = vdb__uring_of(engine);
@@ -132,6 +143,7 @@ static int uring_bind(struct vdb__engine *engine, bool stays)
 	if (!u->enabled) {
 		vdb__uring_polled_enable(u);
 		vdb__uring_limit_workers(&u->ring, engine->loop->config.io_workers);
+		place_workers(u);
 	}
 	u->enabled = true;
 	u->parked = false;

@@ -219,9 +219,12 @@ void vdb__loop_free(struct vdb_loop *loop)
 VDB_EXPORT int vdb_loop_create(const struct vdb_loop_config *config, struct vdb_loop **out)
 {
 	struct vdb_loop_config own;
+	struct vdb__io_cpus io_cpus;
 	struct vdb_loop *loop;
 	int err = take_config(&own, config);
 
+	if (!err)
+		err = vdb__io_cpus_take(&io_cpus, &own);
 	if (err)
 		return err;
 	loop = aligned_alloc(64, (sizeof(*loop) + 63) & ~(size_t)63);
@@ -230,6 +233,8 @@ VDB_EXPORT int vdb_loop_create(const struct vdb_loop_config *config, struct vdb_
 	memset(loop, 0, sizeof(*loop));
 	defaults(&own);
 	loop->config = own;
+	loop->config.io_cpus = NULL;
+	loop->io_cpus = io_cpus;
 	loop->quantum = own.quantum;
 	loop->request_cost = own.request_cost;
 	vdb__poll_init(loop);

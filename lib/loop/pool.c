@@ -20,6 +20,7 @@ struct vdb__pool {
 	pthread_cond_t more;
 	struct vdb__post *first, **last; /* by vdb__io.post.next */
 	bool stop;
+	bool placed; /* on the CPUs that were asked for */
 	unsigned threads;
 	pthread_t thread[];
 };
@@ -164,20 +165,41 @@ void vdb__pool_destroy(struct vdb__pool *pool)
 	free(pool);
 }
 
+/* CPUs that are not to be had are done without. */
+static int start(struct vdb__pool *pool, pthread_t *thread)
+{
+	struct vdb__thread_config config = {.name = "vdb-io", .cpu = -1, .kind = VDB_THREAD_LOOP};
+	int err;
+
+	config.cpus = pool->placed ? &pool->loop->io_cpus.set : NULL;
+	err = vdb__thread_start(thread, &config, work, pool);
+	if (err == -EINVAL && config.cpus) {
+		pool->placed = false;
+		config.cpus = NULL;
+		err = vdb__thread_start(thread, &config, work, pool);
+	}
+	return err;
+}
+
+bool vdb__pool_placed(const struct vdb__pool *pool)
+{
+	return pool->placed;
+}
+
 int vdb__pool_create(struct vdb_loop *loop, unsigned threads, struct vdb__pool **out)
 {
-	static const struct vdb__thread_config config = {"vdb-io", -1, VDB_THREAD_LOOP};
 	struct vdb__pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->thread[0]));
 	int err = 0;
 
 	if (!pool)
 		return vdb__fail(ENOMEM, "loop: no memory for %u I/O threads", threads);
 	pool->loop = loop;
+	pool->placed = loop->io_cpus.asked;
 	pool->last = &pool->first;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->more, NULL);
 	while (!err && pool->threads < threads) {
-		err = vdb__thread_start(&pool->thread[pool->threads], &config, work, pool);
+		err = start(pool, &pool->thread[pool->threads]);
 		if (!err)
 			pool->threads++;
 	}

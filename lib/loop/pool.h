@@ -10,6 +10,9 @@ struct vdb__pool;
 
 int vdb__pool_create(struct vdb_loop *loop, unsigned threads, struct vdb__pool **out);
 
+/* Its threads are on the CPUs that were asked for. */
+bool vdb__pool_placed(const struct vdb__pool *pool);
+
 /* Nothing may be in it any more. NULL is fine. */
 void vdb__pool_destroy(struct vdb__pool *pool);
 

@@ -175,7 +175,8 @@ static void *loop_thread(void *arg)
 
 VDB_EXPORT int vdb_loop_start(struct vdb_loop *loop, int cpu, const char *name)
 {
-	const struct vdb__thread_config thread = {name ? name : "vdb-loop", cpu, VDB_THREAD_LOOP};
+	const struct vdb__thread_config thread = {
+	        .name = name ? name : "vdb-loop", .cpu = cpu, .kind = VDB_THREAD_LOOP};
 	int err;
 
 	if (vdb__load(&loop->running) || !vdb__cas(&loop->started, 0, 1))

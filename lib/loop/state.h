@@ -15,6 +15,7 @@
 #include "loop/caps.h"
 #include "loop/engine.h"
 #include "loop/files.h"
+#include "loop/io_cpus.h"
 #include "loop/memory.h"
 #include "loop/poll.h"
 #include "loop/source.h"
@@ -73,11 +74,12 @@ struct vdb_loop {
 	uint64_t quantum;
 	uint32_t request_cost;
 	bool closing;
-	bool nested;  /* its owner sleeps elsewhere, on the engine's fd */
-	bool bound;   /* a thread has run it */
-	bool renewed; /* its engine: it has yet to be told of files and memory */
-	bool rescan;  /* events were lost: every source may have work */
-	struct vdb_loop_config config;
+	bool nested;                   /* its owner sleeps elsewhere, on the engine's fd */
+	bool bound;                    /* a thread has run it */
+	bool renewed;                  /* its engine: it has yet to be told of files and memory */
+	bool rescan;                   /* events were lost: every source may have work */
+	struct vdb_loop_config config; /* but for io_cpus, which is the caller's */
+	struct vdb__io_cpus io_cpus;
 	struct vdb_loop_stats stats; /* one writer, any reader */
 
 	/* Any thread. */

@@ -149,3 +149,11 @@ void vdb__uring_limit_workers(struct io_uring *ring, uint32_t most)
 
 	(void)io_uring_register_iowq_max_workers(ring, values);
 }
+
+/* They belong to the thread, which the kernel knows once it has submitted something, were it nothing. Linux
+ * 5.14. */
+bool vdb__uring_place_workers(struct io_uring *ring, const cpu_set_t *cpus)
+{
+	(void)io_uring_enter((unsigned)ring->ring_fd, 1, 0, 0, NULL);
+	return !io_uring_register_iowq_aff(ring, sizeof(*cpus), cpus);
+}

@@ -3,6 +3,7 @@
 #define VDB_LOOP_URING_H
 
 #include <liburing.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <vdb/loop.h>
 
@@ -18,6 +19,9 @@ int vdb__uring_enable(struct io_uring *ring);
 
 /* How many threads the kernel may make for what this thread submits; 0 = see vdb_loop_config. */
 void vdb__uring_limit_workers(struct io_uring *ring, uint32_t most);
+
+/* On which CPUs they are. False: the kernel refuses that. */
+bool vdb__uring_place_workers(struct io_uring *ring, const cpu_set_t *cpus);
 
 /* Before it is enabled: from then on the ring takes what the engine submits and registers, and nothing else.
  * `polled`: the one of VDB_LOOP_IOPOLL. False: this kernel has no such thing; the ring takes all. */

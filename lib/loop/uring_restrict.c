@@ -25,6 +25,7 @@ static const uint8_t registers[] = {
         IORING_REGISTER_RING_FDS,
         IORING_UNREGISTER_RING_FDS,
         IORING_REGISTER_IOWQ_MAX_WORKERS,
+        IORING_REGISTER_IOWQ_AFF,
 };
 #define REGISTERS (sizeof(registers) / sizeof(registers[0]))
 

@@ -552,7 +552,8 @@ struct vdb__remote *vdb__vhost_remote(struct vdb__vhost *v)
 int vdb__vhost_start(struct vdb__vhost *v)
 {
 	pthread_t thread;
-	static const struct vdb__thread_config config = {"vdb-vhost", -1, VDB_THREAD_CONTROL};
+	static const struct vdb__thread_config config = {
+	        .name = "vdb-vhost", .cpu = -1, .kind = VDB_THREAD_CONTROL};
 	int rc = vdb__thread_start(&thread, &config, control, v);
 
 	v->threaded = !rc;

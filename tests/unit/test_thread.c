@@ -42,7 +42,7 @@ static int some_cpu(void)
 
 static int start(pthread_t *thread, const char *name, int cpu, void *arg)
 {
-	const struct vdb__thread_config config = {name, cpu, VDB_THREAD_CONTROL};
+	const struct vdb__thread_config config = {.name = name, .cpu = cpu, .kind = VDB_THREAD_CONTROL};
 
 	return vdb__thread_start(thread, &config, look, arg);
 }
