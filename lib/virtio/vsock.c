@@ -13,8 +13,6 @@
 #include "virtio/ready.h"
 #include "virtio/vsock.h"
 
-#define FEATURE_STREAM 0 /* linux/virtio_vsock.h of older systems lacks it */
-
 static void cancel_rx(void *ctx, struct vdb_req *req)
 {
 	((struct vdb__vsock *)ctx)->spare = NULL; /* it is the only one that waits */
@@ -63,6 +61,15 @@ static struct vdb_backend *backend_of(void *ctx, uint32_t index)
 	return ((struct vdb__vsock *)ctx)->backends[index];
 }
 
+/* Who takes neither means streams (5.10.3.1), and who takes only SEQPACKET may have them. */
+static int negotiate(void *ctx, uint64_t features)
+{
+	struct vdb__vsock *v = ctx;
+
+	vdb__store(&v->seqpacket, features >> VDB__VSOCK_F_SEQPACKET & 1 ? 1u : 0u);
+	return 0;
+}
+
 /* No queue runs, and those that will are attached by posts behind this one. */
 static void reset(void *ctx)
 {
@@ -99,6 +106,7 @@ static const struct vdb_virtio_ops vsock_ops = {
         .device_id = 19,
         .name = "vsock",
         .config_read = config_read,
+        .negotiate = negotiate,
         .backend = backend_of,
         .reset = reset,
         .restore = restore,
@@ -134,6 +142,8 @@ static int acquire(struct vdb__vsock *v, const char *path)
 	if (v->epoll_fd < 0)
 		return vdb__fail_sys(errno, "vsock: epoll_create1");
 	rc = make_backends(v);
+	if (!rc)
+		rc = vdb__vsock_messages(v);
 	return rc ? rc : vdb__vsock_listen(v);
 }
 
@@ -189,7 +199,9 @@ VDB_EXPORT int vdb_vsock_create(const struct vdb_virtio_config *at, const struct
 		rc = make(&own_config, &own, &v);
 	if (rc)
 		return rc;
-	own.features = 1ull << FEATURE_STREAM;
+	own.features = 1ull << VDB__VSOCK_F_STREAM;
+	if (own_config.flags & VDB_VSOCK_SEQPACKET)
+		own.features |= 1ull << VDB__VSOCK_F_SEQPACKET;
 	own.queues = VDB__VSOCK_QUEUES;
 	own.config_len = sizeof(struct virtio_vsock_config);
 	rc = vdb_virtio_create(&vsock_ops, v, &own, out);
@@ -227,6 +239,9 @@ VDB_EXPORT int vdb_vsock_stats(struct vdb_virtio *device, struct vdb_vsock_stats
 	        .violations = vdb__load(&s->violations),
 	        .timeouts = vdb__load(&s->timeouts),
 	        .accept_errors = vdb__load(&s->accept_errors),
+	        .messages_to_host = vdb__load(&s->messages_to_host),
+	        .messages_to_guest = vdb__load(&s->messages_to_guest),
+	        .messages_too_long = vdb__load(&s->messages_too_long),
 	};
 	return vdb__stats_give(stats, &copy, sizeof(copy), "vsock stats");
 }

@@ -12,6 +12,7 @@
  *     vsock_table.c   connections by their ports
  *     vsock_listen.c  how connections come about: accept and CONNECT, connect
  *     vsock_host.c    connected sockets: readiness, bytes
+ *     vsock_message.c what is different where messages stay whole: SEQPACKET
  *
  * A connection is two halves: the guest's (`state`, what it is still to be told) and the host's (an fd).
  * Either may end before the other; when both have, it is freed, by vdb__vconn_settle(), which everybody who
@@ -49,6 +50,12 @@ enum {
 #define VDB__VSOCK_LINE 32u          /* of a host program: "CONNECT 4294967295\r\n" is 20 */
 #define VDB__VSOCK_PORTS 0x40000000u /* the host's ends that nobody chose have numbers from here */
 #define VDB__VSOCK_ANY_PORT UINT32_MAX
+/* Not in linux/virtio_vsock.h of older systems. */
+#define VDB__VSOCK_F_STREAM 0
+#define VDB__VSOCK_F_SEQPACKET 1
+#define VDB__VSOCK_STREAM 1u /* types of sockets */
+#define VDB__VSOCK_SEQPACKET 2u
+#define VDB__VSOCK_EOM 1u /* of RW packets: a message ends with it */
 
 enum vdb__vconn_state {
 	VDB__VCONN_HELLO, /* accepted on the host: which port? */
@@ -68,6 +75,12 @@ enum vdb__vconn_state {
 #define VDB__OWES_CREDIT 32u /* CREDIT_UPDATE, or any other packet */
 #define VDB__OWES_DATA 64u   /* the host's socket may have some */
 
+/* The end of a host's message, for which the guest had no buffer yet. */
+struct vdb__vsock_rest {
+	uint8_t *data;
+	uint32_t size, at, len; /* allocated; where it begins, bytes */
+};
+
 struct vdb__vconn {
 	struct vdb__vsock *vsock;
 	struct vdb__vconn *chain; /* in the table */
@@ -85,6 +98,8 @@ struct vdb__vconn {
 	uint8_t guest_shut; /* VIRTIO_VSOCK_SHUTDOWN_*, as the guest said */
 	uint8_t host_shut;  /* as the guest is told */
 	bool shut_down;     /* the host has been told that the guest has ended */
+	bool seqpacket;     /* else a stream */
+	bool begun;         /* a message of the guest's, of which the end is still to come */
 	/* The host's socket. */
 	int fd;            /* -1: closed */
 	bool known, armed; /* to the epoll fd; for one event */
@@ -92,6 +107,10 @@ struct vdb__vconn {
 	uint32_t line_len;
 	char line[VDB__VSOCK_LINE];
 	struct vdb__fifo fifo; /* what the host has not taken yet; allocated when that first happens */
+	uint64_t *ends; /* SEQPACKET: a bit for each byte of the fifo that is the last of its message */
+	uint32_t whole; /* bytes of the fifo, up to the last that is; stream: unused */
+	struct vdb__vsock_rest rest;
+	uint32_t promised; /* of max_buffered */
 	struct vdb__vsock_credit credit;
 };
 
@@ -101,6 +120,15 @@ struct vdb__vsock_reply {
 	uint32_t src_port, dst_port;
 	uint16_t type;
 };
+
+/* A socket that host programs connect to. */
+struct vdb__vsock_listener {
+	int fd; /* -1: none */
+	bool seqpacket;
+	bool known, armed; /* as of a connection */
+	uint64_t dev, ino; /* of the file that is ours to remove; 0: none */
+};
+enum { VDB__VSOCK_LISTENERS = 2 }; /* one for each type */
 
 /* Why the post is on its way, or will never be any more: as of lanes. */
 #define VDB__VSOCK_ATTACH 1u
@@ -116,6 +144,9 @@ struct vdb__vsock {
 	struct vdb__fd_wait fd_wait;
 	struct vdb_backend *backends[VDB__VSOCK_QUEUES];
 	uint32_t transport_reset; /* the guest is to be told: any thread sets it */
+	uint32_t seqpacket;       /* the driver has agreed to it: as it said last */
+	uint32_t message_max;     /* bytes of a message; 0: there are none */
+	uint8_t *spill;           /* so many bytes of one that is being read */
 	uint32_t why;             /* VDB__VSOCK_*, shared with other threads */
 	struct vdb__post post;
 	struct vdb__member as_member;
@@ -137,9 +168,7 @@ struct vdb__vsock {
 	uint64_t timer_at;       /* 0: not armed */
 
 	/* The host's sockets. */
-	int listen_fd;                   /* -1: none */
-	uint64_t listen_dev, listen_ino; /* of the file that is ours to remove; 0: none */
-	bool listen_known, listen_armed;
+	struct vdb__vsock_listener listeners[VDB__VSOCK_LISTENERS];
 	uint64_t listen_at; /* not before: the host was short of something. 0: at once */
 	int epoll_fd;       /* over all of them: one poll of the loop's for all */
 	struct vdb_io io;   /* that */
@@ -161,9 +190,11 @@ static inline uint64_t vdb__vsock_now(void)
 int vdb__vsock_check(const struct vdb_vsock_config *config);
 /* What is 0 gets its default; -EINVAL if they do not fit together. */
 VDB_MUST_CHECK int vdb__vsock_defaults(struct vdb_vsock_config *config);
-/* The listening socket, made or taken; none if none was asked for. */
+/* The listening sockets, made or taken; none if none was asked for. */
 int vdb__vsock_listen(struct vdb__vsock *v);
-/* Removes the file, if that is still ours. */
+/* How long messages may be, and where they are put together; nothing if there are to be none. */
+int vdb__vsock_messages(struct vdb__vsock *v);
+/* Removes their files, if those are still ours. */
 void vdb__vsock_unlink(const struct vdb__vsock *v);
 
 /* ---- vsock_life.c ---- */
@@ -221,8 +252,8 @@ static inline void vdb__vsock_misdeed(struct vdb__vsock *v, uint64_t *counter)
 		vdb__count(&vdb__account(v->tenant)->stats.dropped, 1);
 }
 
-/* fd becomes its own, also if it fails (NULL: no memory). There must be room. */
-struct vdb__vconn *vdb__vconn_new(struct vdb__vsock *v, int fd, enum vdb__vconn_state state);
+/* fd becomes its own, also if it fails (NULL: no memory, or no promise of it). There must be room. */
+struct vdb__vconn *vdb__vconn_new(struct vdb__vsock *v, int fd, bool seqpacket, enum vdb__vconn_state state);
 /* Whatever was done to it: to be called last. It may be gone afterwards. */
 void vdb__vconn_settle(struct vdb__vconn *c);
 /* The guest gets an RST, if it has heard of the connection; the host's half ends. */
@@ -250,11 +281,11 @@ void vdb__vsock_watch_listener(struct vdb__vsock *v);
 void vdb__vsock_close_listener(struct vdb__vsock *v);
 void vdb__vsock_listen_init(struct vdb__vsock *v);
 /* Somebody has come. */
-void vdb__vsock_accept(struct vdb__vsock *v);
+void vdb__vsock_accept(struct vdb__vsock *v, struct vdb__vsock_listener *listener);
 /* A host program has said something, which should be its CONNECT. */
 void vdb__vconn_hello(struct vdb__vconn *c);
 /* The host's end for a guest that connects to `port`: an fd, or -errno. */
-int vdb__vsock_connect(struct vdb__vsock *v, uint32_t port);
+int vdb__vsock_connect(struct vdb__vsock *v, uint32_t port, bool seqpacket);
 
 /* ---- vsock_host.c ---- */
 
@@ -266,11 +297,52 @@ void vdb__vconn_close_fd(struct vdb__vconn *c);
 /* `len` bytes of the guest's, from `at` on: to the host, or kept. -ENOMEM. A host that has gone is no error
  * here. */
 int vdb__vconn_put(struct vdb__vconn *c, const struct iovec *iov, struct vdb__cursor *at, uint32_t len);
-/* What of the host's data fits into these: bytes, 0 (its end), or -errno. */
+/* What of the host's data fits into these: bytes, 0 (its end), or -errno. -EMSGSIZE: a message does not. */
 ssize_t vdb__vconn_get(struct vdb__vconn *c, struct iovec *iov, unsigned niov);
+/* To the host, as much as it takes: bytes, or -errno. */
+ssize_t vdb__vconn_send(struct vdb__vconn *c, struct iovec *iov, unsigned niov);
+/* The pieces of the next *len bytes, as many as fit into VDB__VSOCK_PIECES; returns their number, and bytes
+ * in *len. */
+unsigned vdb__vconn_pieces(const struct iovec *iov, struct vdb__cursor at, struct iovec *to, uint32_t *len);
+/* Into the FIFO, where there is room within the window. -ENOMEM. */
+int vdb__vconn_keep(struct vdb__vconn *c, const struct iovec *iov, struct vdb__cursor *at, uint32_t len);
+/* The host takes no more: neither this nor what was kept. */
+void vdb__vconn_deafen(struct vdb__vconn *c, uint32_t lost);
+/* `n` bytes of the FIFO have gone to the host. */
+void vdb__vconn_flushed(struct vdb__vconn *c, uint32_t n);
 /* False: the host does not take even that. */
 bool vdb__vconn_say_ok(struct vdb__vconn *c);
 /* The host is told that the guest has ended, when what that had sent has been taken. */
 void vdb__vconn_end_host(struct vdb__vconn *c);
+/* The guest hears of the room that there is again, if it should. */
+static inline void vdb__vconn_credit(struct vdb__vconn *c)
+{
+	bool must = c->seqpacket ? vdb__vsock_must_tell_early(&c->credit) : vdb__vsock_must_tell(&c->credit);
+
+	if (must && c->state == VDB__VCONN_OPEN)
+		c->owes |= VDB__OWES_CREDIT;
+}
+/* Bytes of the FIFO that the host may have: but those of a message that has not ended. */
+static inline size_t vdb__vconn_pending(const struct vdb__vconn *c)
+{
+	return c->seqpacket ? c->whole : c->fifo.count;
+}
+
+/* ---- vsock_message.c ---- */
+
+/* Whether a socket of this host takes messages of so many bytes: it can be made to, or -errno. */
+int vdb__vsock_widen(int fd, uint32_t bytes);
+/* As vdb__vconn_put(), of a message that ends with these bytes, or goes on. */
+int vdb__vmessage_put(struct vdb__vconn *c, const struct iovec *iov, struct vdb__cursor *at, uint32_t len,
+                      bool end);
+/* What was kept, as much as the host takes now. */
+void vdb__vmessage_flush(struct vdb__vconn *c);
+/* As vdb__vconn_get(), of the next message or what is left of the last; *end: that is all of it. `iov` has
+ * room for one more. */
+ssize_t vdb__vmessage_get(struct vdb__vconn *c, struct iovec *iov, unsigned niov, bool *end);
+/* One that was begun will not end. */
+void vdb__vmessage_drop(struct vdb__vconn *c);
+/* The socket is closed. */
+void vdb__vmessage_free(struct vdb__vconn *c);
 
 #endif

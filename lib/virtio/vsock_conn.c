@@ -24,9 +24,33 @@ static uint32_t next_window(const struct vdb__vsock *v)
 	return VDB_VSOCK_MIN_BUFFER + (uint32_t)(spare < most ? spare : most);
 }
 
-struct vdb__vconn *vdb__vconn_new(struct vdb__vsock *v, int fd, enum vdb__vconn_state state)
+/* Messages are to have the same bound on each connection: it gets all of that, or is none. */
+static bool has_room_for_messages(const struct vdb__vsock *v)
 {
-	struct vdb__vconn *c = vdb__vsock_timer(v, UINT64_MAX) ? calloc(1, sizeof(*c)) : NULL;
+	const struct vdb_vsock_config *config = &v->config;
+	uint64_t least = (uint64_t)(config->max_connections - v->count - 1) * VDB_VSOCK_MIN_BUFFER;
+
+	return config->max_buffered - v->promised - least >= config->buf_bytes;
+}
+
+static struct vdb__vconn *make(struct vdb__vsock *v, int fd, bool seqpacket)
+{
+	struct vdb__vconn *c;
+
+	if (seqpacket && (!has_room_for_messages(v) || vdb__vsock_widen(fd, v->message_max)))
+		return NULL;
+	c = vdb__vsock_timer(v, UINT64_MAX) ? calloc(1, sizeof(*c)) : NULL;
+	if (!c)
+		return NULL;
+	c->seqpacket = seqpacket;
+	c->promised = seqpacket ? v->config.buf_bytes : next_window(v);
+	c->credit.window = seqpacket ? v->message_max : c->promised;
+	return c;
+}
+
+struct vdb__vconn *vdb__vconn_new(struct vdb__vsock *v, int fd, bool seqpacket, enum vdb__vconn_state state)
+{
+	struct vdb__vconn *c = make(v, fd, seqpacket);
 
 	if (!c) {
 		close(fd);
@@ -35,11 +59,10 @@ struct vdb__vconn *vdb__vconn_new(struct vdb__vsock *v, int fd, enum vdb__vconn_
 	c->vsock = v;
 	c->fd = fd;
 	c->state = (uint8_t)state;
-	c->credit.window = next_window(v);
 	vdb__list_init(&c->ready);
 	vdb__list_init(&c->timed);
 	vdb__list_append(&v->all, &c->all);
-	v->promised += c->credit.window;
+	v->promised += c->promised;
 	v->count++;
 	if (v->tenant)
 		vdb__tenant_fd_take(v->tenant);
@@ -54,7 +77,7 @@ static void drop(struct vdb__vconn *c)
 	vdb__list_remove(&c->all);
 	vdb__list_remove(&c->ready);
 	vdb__list_remove(&c->timed);
-	v->promised -= c->credit.window;
+	v->promised -= c->promised;
 	v->count--;
 	vdb__store(&v->stats.connections, v->count);
 	free(c);
@@ -80,7 +103,7 @@ void vdb__vconn_settle(struct vdb__vconn *c)
 	if (!vdb__vconn_watch(c))
 		vdb__vconn_reset(c);
 	/* Who is gone for the guest is kept only as long as the host has something to take. */
-	if (c->state >= VDB__VCONN_DYING && !c->fifo.count)
+	if (c->state >= VDB__VCONN_DYING && !vdb__vconn_pending(c))
 		vdb__vconn_close_fd(c);
 	if (c->state == VDB__VCONN_GONE && c->fd < 0)
 		drop(c);
@@ -106,7 +129,7 @@ void vdb__vconn_forget(struct vdb__vconn *c)
 		vdb__vconn_leave(c);
 	c->state = VDB__VCONN_GONE;
 	c->owes = 0;
-	if (c->fifo.count)
+	if (vdb__vconn_pending(c))
 		vdb__vconn_hurry(c);
 }
 

@@ -59,4 +59,11 @@ static inline bool vdb__vsock_must_tell(const struct vdb__vsock_credit *c)
 	return c->forwarded - c->told >= c->window / 2;
 }
 
+/* The same where the guest may have to wait for more than half of the window to be able to end a message, of
+ * which nothing is forwarded before: what it knows of is half used up, and there is something to hear. */
+static inline bool vdb__vsock_must_tell_early(const struct vdb__vsock_credit *c)
+{
+	return c->forwarded != c->told && c->got - c->told > c->window / 2;
+}
+
 #endif

@@ -28,7 +28,7 @@ static bool reads(const struct vdb__vconn *c)
 /* Events to wait for; negative: none. 0: only the end of both directions, which is always told. */
 static int wanted(const struct vdb__vconn *c)
 {
-	int events = c->fifo.count ? EPOLLOUT : 0;
+	int events = vdb__vconn_pending(c) ? EPOLLOUT : 0;
 
 	if (c->state == VDB__VCONN_HELLO)
 		return EPOLLIN;
@@ -71,23 +71,23 @@ void vdb__vconn_close_fd(struct vdb__vconn *c)
 	vdb__store(&stats->buffered, stats->buffered - c->fifo.count);
 	free(c->fifo.data);
 	c->fifo = (struct vdb__fifo){0};
+	vdb__vmessage_free(c);
 }
 
 /* ---- From the guest ---- */
 
-static ssize_t send_once(int fd, struct iovec *iov, unsigned niov)
+ssize_t vdb__vconn_send(struct vdb__vconn *c, struct iovec *iov, unsigned niov)
 {
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = niov};
 	ssize_t n;
 
 	do
-		n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
 
-/* The pieces of the next `len` bytes, as many as fit into `to`; returns their number, and bytes in *len. */
-static unsigned pieces(const struct iovec *iov, struct vdb__cursor at, struct iovec *to, uint32_t *len)
+unsigned vdb__vconn_pieces(const struct iovec *iov, struct vdb__cursor at, struct iovec *to, uint32_t *len)
 {
 	uint32_t left = *len;
 	unsigned n = 0;
@@ -101,14 +101,15 @@ static unsigned pieces(const struct iovec *iov, struct vdb__cursor at, struct io
 	return n;
 }
 
-/* The host takes no more: what it has not taken is as good as taken, and the guest is told to stop. */
-static void deafen(struct vdb__vconn *c, uint32_t lost)
+/* What it has not taken is as good as taken, and the guest is told to stop. */
+void vdb__vconn_deafen(struct vdb__vconn *c, uint32_t lost)
 {
 	struct vdb_vsock_stats *stats = &c->vsock->stats;
 
 	c->credit.forwarded += lost + (uint32_t)c->fifo.count;
 	vdb__store(&stats->buffered, stats->buffered - c->fifo.count);
 	c->fifo.count = 0;
+	c->whole = 0;
 	c->host_deaf = true;
 	if (c->state != VDB__VCONN_OPEN) {
 		vdb__vconn_close_fd(c);
@@ -120,7 +121,7 @@ static void deafen(struct vdb__vconn *c, uint32_t lost)
 	}
 }
 
-static int keep(struct vdb__vconn *c, const struct iovec *iov, struct vdb__cursor *at, uint32_t len)
+int vdb__vconn_keep(struct vdb__vconn *c, const struct iovec *iov, struct vdb__cursor *at, uint32_t len)
 {
 	struct vdb_vsock_stats *stats = &c->vsock->stats;
 	struct iovec piece;
@@ -131,8 +132,6 @@ static int keep(struct vdb__vconn *c, const struct iovec *iov, struct vdb__curso
 		if (!c->fifo.data)
 			return -ENOMEM;
 	}
-	if (!c->fifo.count)
-		vdb__count(&stats->host_stalls, 1);
 	vdb__store(&stats->buffered, stats->buffered + len);
 	for (; len; len -= (uint32_t)piece.iov_len) {
 		piece = vdb__cursor_piece(at, iov, len);
@@ -152,8 +151,8 @@ static int put_now(struct vdb__vconn *c, const struct iovec *iov, struct vdb__cu
 
 	do {
 		part = *len;
-		niov = pieces(iov, *at, to, &part);
-		n = send_once(c->fd, to, niov);
+		niov = vdb__vconn_pieces(iov, *at, to, &part);
+		n = vdb__vconn_send(c, to, niov);
 		if (n < 0)
 			return n == -EAGAIN ? 0 : (int)n;
 		vdb__cursor_skip(at, iov, (uint64_t)n);
@@ -168,41 +167,50 @@ int vdb__vconn_put(struct vdb__vconn *c, const struct iovec *iov, struct vdb__cu
 	if (c->host_deaf) {
 		c->credit.forwarded += len;
 	} else if (!c->fifo.count && put_now(c, iov, at, &len)) {
-		deafen(c, len);
+		vdb__vconn_deafen(c, len);
 	} else if (len) {
-		return keep(c, iov, at, len);
+		if (!c->fifo.count)
+			vdb__count(&c->vsock->stats.host_stalls, 1);
+		return vdb__vconn_keep(c, iov, at, len);
 	}
 	return 0;
 }
 
-static void flush(struct vdb__vconn *c)
+void vdb__vconn_flushed(struct vdb__vconn *c, uint32_t n)
 {
 	struct vdb_vsock_stats *stats = &c->vsock->stats;
+
+	vdb__fifo_drop(&c->fifo, n);
+	vdb__store(&stats->buffered, stats->buffered - n);
+	c->credit.forwarded += n;
+}
+
+static void flush(struct vdb__vconn *c)
+{
 	struct iovec iov[2];
 	int niov = vdb__fifo_peek(&c->fifo, iov);
 	ssize_t n;
 
 	if (!niov)
 		return;
-	n = send_once(c->fd, iov, (unsigned)niov);
+	n = vdb__vconn_send(c, iov, (unsigned)niov);
 	if (n == -EAGAIN)
 		return;
 	if (n < 0) {
-		deafen(c, 0);
+		vdb__vconn_deafen(c, 0);
 		return;
 	}
-	vdb__fifo_drop(&c->fifo, (size_t)n);
-	vdb__store(&stats->buffered, stats->buffered - (uint64_t)n);
-	c->credit.forwarded += (uint32_t)n;
-	if (c->state == VDB__VCONN_OPEN && vdb__vsock_must_tell(&c->credit))
-		c->owes |= VDB__OWES_CREDIT;
+	vdb__vconn_flushed(c, (uint32_t)n);
+	vdb__vconn_credit(c);
 	vdb__vconn_end_host(c);
 }
 
 void vdb__vconn_end_host(struct vdb__vconn *c)
 {
-	if (c->shut_down || c->fifo.count || !(c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_SEND) || c->fd < 0)
+	if (c->shut_down || vdb__vconn_pending(c) || !(c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_SEND) ||
+	    c->fd < 0)
 		return;
+	vdb__vmessage_drop(c);
 	c->shut_down = true;
 	(void)shutdown(c->fd, SHUT_WR);
 	if (c->host_eof && c->state == VDB__VCONN_OPEN)
@@ -215,7 +223,7 @@ bool vdb__vconn_say_ok(struct vdb__vconn *c)
 	int len = snprintf(line, sizeof(line), "OK %u\n", c->host_port);
 	struct iovec iov = {line, (size_t)len};
 
-	return send_once(c->fd, &iov, 1) == len;
+	return vdb__vconn_send(c, &iov, 1) == len;
 }
 
 /* ---- For the guest ---- */
@@ -228,6 +236,8 @@ ssize_t vdb__vconn_get(struct vdb__vconn *c, struct iovec *iov, unsigned niov)
 	do
 		n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
+	if (n >= 0 && msg.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
 	return n < 0 ? -errno : n;
 }
 
@@ -242,7 +252,7 @@ static void on_event(struct vdb__vconn *c, uint32_t events)
 		vdb__vconn_hello(c);
 	} else {
 		if (ended || events & EPOLLOUT)
-			flush(c);
+			c->seqpacket ? vdb__vmessage_flush(c) : flush(c);
 		if (c->state == VDB__VCONN_OPEN && ended && !reads(c))
 			vdb__vconn_host_gone(c);
 		else if (reads(c) && !c->stalled && (ended || events & EPOLLIN))
@@ -251,16 +261,27 @@ static void on_event(struct vdb__vconn *c, uint32_t events)
 	vdb__vconn_settle(c);
 }
 
+/* NULL: it is a connection. */
+static struct vdb__vsock_listener *listener_of(struct vdb__vsock *v, const void *ptr)
+{
+	for (unsigned i = 0; i < VDB__VSOCK_LISTENERS; i++)
+		if (ptr == &v->listeners[i])
+			return &v->listeners[i];
+	return NULL;
+}
+
 static void take_events(struct vdb__vsock *v)
 {
 	struct epoll_event events[EVENTS];
 	int n = epoll_wait(v->epoll_fd, events, EVENTS, 0);
 
 	for (int i = 0; i < n; i++) {
-		if (events[i].data.ptr)
-			on_event(events[i].data.ptr, events[i].events);
+		struct vdb__vsock_listener *listener = listener_of(v, events[i].data.ptr);
+
+		if (listener)
+			vdb__vsock_accept(v, listener);
 		else
-			vdb__vsock_accept(v);
+			on_event(events[i].data.ptr, events[i].events);
 	}
 }
 

@@ -16,11 +16,13 @@ void vdb__vsock_free(struct vdb__vsock *v)
 {
 	for (unsigned i = 0; i < VDB__VSOCK_QUEUES; i++)
 		vdb_backend_destroy(v->backends[i]);
-	if (v->listen_fd >= 0)
-		close(v->listen_fd);
+	for (unsigned i = 0; i < VDB__VSOCK_LISTENERS; i++)
+		if (v->listeners[i].fd >= 0)
+			close(v->listeners[i].fd);
 	if (v->epoll_fd >= 0)
 		close(v->epoll_fd);
 	free(v->table);
+	free(v->spill);
 	free((char *)(uintptr_t)v->config.path);
 	vdb_tenant_destroy(v->tenant);
 	free(v);
@@ -154,5 +156,7 @@ void vdb__vsock_set_up(struct vdb__vsock *v)
 	v->batch.fn = vdb__vsock_batch;
 	v->as_member.leave = member_leave;
 	v->post.fn = woken;
-	v->listen_fd = v->epoll_fd = -1;
+	v->epoll_fd = -1;
+	v->listeners[0] = (struct vdb__vsock_listener){.fd = -1};
+	v->listeners[1] = (struct vdb__vsock_listener){.fd = -1, .seqpacket = true};
 }

@@ -49,8 +49,8 @@ static void ask_guest(struct vdb__vconn *c, uint32_t port)
 	vdb__vconn_hurry(c);
 }
 
-/* Takes no byte behind the line: those are for the guest. */
-void vdb__vconn_hello(struct vdb__vconn *c)
+/* Takes no byte behind the line: those are for the guest. A line may come in pieces. */
+static void hello_line(struct vdb__vconn *c)
 {
 	struct iovec rest = {c->line + c->line_len, sizeof(c->line) - c->line_len};
 	ssize_t n = recv(c->fd, rest.iov_base, rest.iov_len, MSG_PEEK | MSG_DONTWAIT);
@@ -73,7 +73,30 @@ void vdb__vconn_hello(struct vdb__vconn *c)
 		refuse_client(c);
 }
 
-/* ---- The listening socket ---- */
+/* The first message is the line. */
+static void hello_message(struct vdb__vconn *c)
+{
+	struct iovec all = {c->line, sizeof(c->line)};
+	ssize_t n = vdb__vconn_get(c, &all, 1);
+	uint32_t port;
+
+	if (n == -EAGAIN)
+		return;
+	if (n > 0 && parse_line(c->line, (uint32_t)n, &port))
+		ask_guest(c, port);
+	else
+		refuse_client(c);
+}
+
+void vdb__vconn_hello(struct vdb__vconn *c)
+{
+	if (c->seqpacket)
+		hello_message(c);
+	else
+		hello_line(c);
+}
+
+/* ---- The listening sockets ---- */
 
 /* One of its own connections may be what ends, or one of another device of the same VM. */
 static void wait_for_room(struct vdb__vsock *v)
@@ -93,29 +116,39 @@ void vdb__vsock_listen_init(struct vdb__vsock *v)
 	v->fd_wait.again = room_again;
 }
 
-void vdb__vsock_watch_listener(struct vdb__vsock *v)
+static void watch(struct vdb__vsock *v, struct vdb__vsock_listener *l)
 {
-	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = l};
 
-	if (v->listen_fd < 0 || v->listen_armed || v->closing || v->listen_at)
+	if (l->fd < 0 || l->armed)
 		return;
 	if (!vdb__vsock_has_room(v)) {
 		wait_for_room(v);
 		return;
 	}
-	if (!epoll_ctl(v->epoll_fd, v->listen_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, v->listen_fd, &event))
-		v->listen_known = v->listen_armed = true;
+	if (!epoll_ctl(v->epoll_fd, l->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, l->fd, &event))
+		l->known = l->armed = true;
+}
+
+void vdb__vsock_watch_listener(struct vdb__vsock *v)
+{
+	for (unsigned i = 0; i < VDB__VSOCK_LISTENERS && !v->closing && !v->listen_at; i++)
+		watch(v, &v->listeners[i]);
 }
 
 void vdb__vsock_close_listener(struct vdb__vsock *v)
 {
 	vdb__list_remove(&v->fd_wait.link);
-	if (v->listen_fd < 0)
-		return;
-	if (v->listen_known)
-		(void)epoll_ctl(v->epoll_fd, EPOLL_CTL_DEL, v->listen_fd, NULL);
-	close(v->listen_fd);
-	v->listen_fd = -1;
+	for (unsigned i = 0; i < VDB__VSOCK_LISTENERS; i++) {
+		struct vdb__vsock_listener *l = &v->listeners[i];
+
+		if (l->fd < 0)
+			continue;
+		if (l->known)
+			(void)epoll_ctl(v->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
+		close(l->fd);
+		l->fd = -1;
+	}
 }
 
 /* Its connections wait in its backlog meanwhile. */
@@ -134,9 +167,9 @@ static bool is_shortage(int err)
 }
 
 /* False: no more, for now. */
-static bool accept_one(struct vdb__vsock *v)
+static bool accept_one(struct vdb__vsock *v, const struct vdb__vsock_listener *listener)
 {
-	int fd = accept4(v->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct vdb__vconn *c;
 
 	if (fd < 0) {
@@ -144,7 +177,7 @@ static bool accept_one(struct vdb__vsock *v)
 			accept_later(v);
 		return errno == ECONNABORTED || errno == EINTR;
 	}
-	c = vdb__vconn_new(v, fd, VDB__VCONN_HELLO);
+	c = vdb__vconn_new(v, fd, listener->seqpacket, VDB__VCONN_HELLO);
 	if (!c) {
 		vdb__count(&v->stats.failed, 1);
 		return false;
@@ -155,24 +188,24 @@ static bool accept_one(struct vdb__vsock *v)
 	return true;
 }
 
-void vdb__vsock_accept(struct vdb__vsock *v)
+void vdb__vsock_accept(struct vdb__vsock *v, struct vdb__vsock_listener *listener)
 {
-	v->listen_armed = false;
+	listener->armed = false;
 	for (unsigned i = 0; i < ACCEPTS && vdb__vsock_has_room(v); i++)
-		if (!accept_one(v))
+		if (!accept_one(v, listener))
 			break;
 	vdb__vsock_watch_listener(v);
 }
 
 /* ---- For the guest ---- */
 
-static int connect_path(const char *path, uint32_t port)
+static int connect_path(const char *path, uint32_t port, int type)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	int fd, rc;
 
 	(void)snprintf(to.sun_path, sizeof(to.sun_path), "%s_%u", path, port);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	/* A Unix socket is connected at once, or not at all. */
@@ -183,26 +216,27 @@ static int connect_path(const char *path, uint32_t port)
 	return rc;
 }
 
-static int check_stream(int fd)
+static int check_type(int fd, int wanted)
 {
 	int type = 0;
 	socklen_t len = sizeof(type);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
 		return -errno;
-	return type == SOCK_STREAM ? 0 : -EPROTOTYPE;
+	return type == wanted ? 0 : -EPROTOTYPE;
 }
 
-int vdb__vsock_connect(struct vdb__vsock *v, uint32_t port)
+int vdb__vsock_connect(struct vdb__vsock *v, uint32_t port, bool seqpacket)
 {
-	int fd, rc;
+	int (*own)(void *, uint32_t) = seqpacket ? v->config.connect_seqpacket : v->config.connect;
+	int fd, rc, type = seqpacket ? SOCK_SEQPACKET : SOCK_STREAM;
 
-	if (!v->config.connect)
-		return v->config.path ? connect_path(v->config.path, port) : -ECONNREFUSED;
-	fd = v->config.connect(v->config.connect_arg, port);
+	if (!own)
+		return v->config.path ? connect_path(v->config.path, port, type) : -ECONNREFUSED;
+	fd = own(v->config.connect_arg, port);
 	if (fd < 0)
 		return fd;
-	rc = check_stream(fd);
+	rc = check_type(fd, type);
 	if (!rc)
 		return fd;
 	close(fd);

@@ -51,7 +51,7 @@ static uint32_t put_header(struct vdb__vconn *c, const struct packet *p, uint16_
 	        .src_port = htole32(c->host_port),
 	        .dst_port = htole32(c->guest_port),
 	        .len = htole32(len),
-	        .type = htole16(VIRTIO_VSOCK_TYPE_STREAM),
+	        .type = htole16(c->seqpacket ? VDB__VSOCK_SEQPACKET : VDB__VSOCK_STREAM),
 	        .op = htole16(op),
 	        .flags = htole32(flags),
 	        .buf_alloc = htole32(c->credit.window),
@@ -98,11 +98,30 @@ static void stall(struct vdb__vconn *c)
 	vdb__count(&c->vsock->stats.credit_stalls, 1);
 }
 
+/* Into these `asked` bytes; what the packet says of a message. As vdb__vconn_get(). */
+static ssize_t get_data(struct vdb__vconn *c, struct iovec *iov, unsigned niov, uint32_t asked,
+                        uint32_t *flags)
+{
+	bool end = true;
+	ssize_t n;
+
+	if (c->seqpacket) {
+		n = vdb__vmessage_get(c, iov, niov, &end);
+		*flags = end ? VDB__VSOCK_EOM : 0;
+	} else {
+		n = vdb__vconn_get(c, iov, niov);
+	}
+	/* The socket is empty now; if it is its end, that is told when it is looked at next. */
+	if (n < 0 || (!c->seqpacket && n < (ssize_t)asked))
+		c->owes &= (uint8_t)~VDB__OWES_DATA;
+	return n;
+}
+
 /* 0: there was none, and something else may be owed instead. */
 static uint32_t put_data(struct vdb__vconn *c, const struct packet *p)
 {
-	struct iovec iov[VDB__VSOCK_PIECES];
-	uint32_t most = payload_max(c, p), asked = 0;
+	struct iovec iov[VDB__VSOCK_PIECES + 1];
+	uint32_t most = payload_max(c, p), asked = 0, flags = 0;
 	unsigned niov;
 	ssize_t n;
 
@@ -115,10 +134,7 @@ static uint32_t put_data(struct vdb__vconn *c, const struct packet *p)
 	niov = payload_pieces(p, iov, most);
 	for (unsigned i = 0; i < niov; i++)
 		asked += (uint32_t)iov[i].iov_len;
-	n = vdb__vconn_get(c, iov, niov);
-	if (n <
-	    (ssize_t)asked) /* it is empty now; if it is its end, that is told when it is looked at next */
-		c->owes &= (uint8_t)~VDB__OWES_DATA;
+	n = get_data(c, iov, niov, asked, &flags);
 	if (n == 0)
 		vdb__vconn_host_eof(c);
 	else if (n < 0 && n != -EAGAIN)
@@ -127,7 +143,7 @@ static uint32_t put_data(struct vdb__vconn *c, const struct packet *p)
 		return 0;
 	c->credit.sent += (uint32_t)n;
 	vdb__count(&c->vsock->stats.bytes_to_guest, (uint64_t)n);
-	return put_header(c, p, VIRTIO_VSOCK_OP_RW, 0, (uint32_t)n);
+	return put_header(c, p, VIRTIO_VSOCK_OP_RW, flags, (uint32_t)n);
 }
 
 /* ---- One packet ---- */
@@ -149,15 +165,24 @@ static uint32_t put_rst(struct vdb__vconn *c, const struct packet *p)
 	return n;
 }
 
-/* What is owed first. 0: it was only data, and there is none. */
+/* 0: the driver does not know this type of socket, and hears nothing of it. */
+static uint32_t put_request(struct vdb__vconn *c, const struct packet *p)
+{
+	if (c->seqpacket && !vdb__load(&c->vsock->seqpacket)) {
+		vdb__vconn_reset(c);
+		return 0;
+	}
+	c->asked = true;
+	return put_header(c, p, VIRTIO_VSOCK_OP_REQUEST, 0, 0);
+}
+
+/* What is owed first. 0: it was only data, and there is none; or nothing can be told. */
 static uint32_t put_owed(struct vdb__vconn *c, const struct packet *p)
 {
 	if (pays(c, VDB__OWES_RST))
 		return put_rst(c, p);
-	if (pays(c, VDB__OWES_REQUEST)) {
-		c->asked = true;
-		return put_header(c, p, VIRTIO_VSOCK_OP_REQUEST, 0, 0);
-	}
+	if (pays(c, VDB__OWES_REQUEST))
+		return put_request(c, p);
 	if (pays(c, VDB__OWES_RESPONSE))
 		return put_header(c, p, VIRTIO_VSOCK_OP_RESPONSE, 0, 0);
 	if (pays(c, VDB__OWES_ASK))

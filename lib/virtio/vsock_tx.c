@@ -95,24 +95,36 @@ static void on_shutdown(struct vdb__vconn *c, const struct said *said)
 		vdb__vconn_shutdown(c, said->flags);
 }
 
-static void on_data(struct vdb__vconn *c, struct vdb_req *req, struct vdb__cursor *at, uint32_t len)
+/* Which a Unix socket has not: its reader would take it for the end. */
+static bool is_empty_message(const struct vdb__vconn *c, const struct said *said)
 {
+	return c->seqpacket && !said->len && !c->begun && said->flags & VDB__VSOCK_EOM;
+}
+
+static void on_data(struct vdb__vconn *c, struct vdb_req *req, struct vdb__cursor *at,
+                    const struct said *said)
+{
+	uint32_t len = said->len;
+	int rc;
+
 	if (c->state ==
 	    VDB__VCONN_CLOSING) { /* it was told, or is about to be: as any closed socket answers */
 		vdb__vconn_reset(c);
 		return;
 	}
 	if (c->state != VDB__VCONN_OPEN || c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_SEND ||
-	    len > vdb__vsock_window(&c->credit)) {
+	    len > vdb__vsock_window(&c->credit) || is_empty_message(c, said)) {
 		violated(c);
 		return;
 	}
 	c->credit.got += len;
 	vdb__count(&c->vsock->stats.bytes_to_host, len);
-	if (vdb__vconn_put(c, req->iov, at, len))
+	rc = c->seqpacket ? vdb__vmessage_put(c, req->iov, at, len, said->flags & VDB__VSOCK_EOM)
+	                  : vdb__vconn_put(c, req->iov, at, len);
+	if (rc)
 		vdb__vconn_reset(c);
-	else if (c->state == VDB__VCONN_OPEN && vdb__vsock_must_tell(&c->credit))
-		c->owes |= VDB__OWES_CREDIT;
+	else
+		vdb__vconn_credit(c);
 }
 
 /* It may send, or send again. */
@@ -150,7 +162,7 @@ static void on_packet(struct vdb__vconn *c, struct vdb_req *req, struct vdb__cur
 		on_shutdown(c, said);
 		break;
 	case VIRTIO_VSOCK_OP_RW:
-		on_data(c, req, at, said->len);
+		on_data(c, req, at, said);
 		break;
 	case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
 		break;
@@ -166,8 +178,9 @@ static void on_packet(struct vdb__vconn *c, struct vdb_req *req, struct vdb__cur
 
 static void on_request(struct vdb__vsock *v, const struct said *said)
 {
-	int fd = vdb__vsock_has_room(v) ? vdb__vsock_connect(v, said->dst_port) : -EMFILE;
-	struct vdb__vconn *c = fd < 0 ? NULL : vdb__vconn_new(v, fd, VDB__VCONN_OPEN);
+	bool seqpacket = said->type == VDB__VSOCK_SEQPACKET;
+	int fd = vdb__vsock_has_room(v) ? vdb__vsock_connect(v, said->dst_port, seqpacket) : -EMFILE;
+	struct vdb__vconn *c = fd < 0 ? NULL : vdb__vconn_new(v, fd, seqpacket, VDB__VCONN_OPEN);
 
 	if (!c) {
 		vdb__count(&v->stats.refused_by_host, 1);
@@ -187,20 +200,31 @@ static void on_request(struct vdb__vsock *v, const struct said *said)
 
 /* ---- Any packet ---- */
 
+static bool knows_type(const struct vdb__vsock *v, uint16_t type)
+{
+	return type == VDB__VSOCK_STREAM || (type == VDB__VSOCK_SEQPACKET && vdb__load(&v->seqpacket));
+}
+
+static bool fits(const struct vdb__vconn *c, const struct said *said, uint64_t payload)
+{
+	return said->type == (c->seqpacket ? VDB__VSOCK_SEQPACKET : VDB__VSOCK_STREAM) &&
+	       said->len == payload && (!payload || said->op == VIRTIO_VSOCK_OP_RW);
+}
+
 static void dispatch(struct vdb__vsock *v, struct vdb_req *req, struct vdb__cursor *at,
                      const struct said *said)
 {
 	uint64_t payload = req->readable - sizeof(struct virtio_vsock_hdr);
 	struct vdb__vconn *c = NULL;
 
-	if (said->dst_cid == VDB__VSOCK_HOST && said->type == VIRTIO_VSOCK_TYPE_STREAM)
+	if (said->dst_cid == VDB__VSOCK_HOST && knows_type(v, said->type))
 		c = vdb__vsock_find(v, said->dst_port, said->src_port);
-	if (c && said->len == payload && (!payload || said->op == VIRTIO_VSOCK_OP_RW))
+	if (c && fits(c, said, payload))
 		on_packet(c, req, at, said);
 	else if (c)
 		violated(c);
 	else if (said->op == VIRTIO_VSOCK_OP_REQUEST && !said->len && !payload &&
-	         said->dst_cid == VDB__VSOCK_HOST && said->type == VIRTIO_VSOCK_TYPE_STREAM)
+	         said->dst_cid == VDB__VSOCK_HOST && knows_type(v, said->type))
 		on_request(v, said);
 	else
 		reply_rst(v, said);

@@ -16,6 +16,11 @@
 
 #define HEADER ((uint32_t)sizeof(struct virtio_vsock_hdr))
 
+static uint16_t type_of(const struct vsock_rig *v)
+{
+	return v->seqpacket ? VSOCK_SEQPACKET : VSOCK_STREAM;
+}
+
 static void nap(void)
 {
 	const struct timespec ns = {.tv_nsec = 1000000};
@@ -208,8 +213,9 @@ void vsock_rig_send(struct vsock_rig *v, const struct vsock_packet *p, const voi
 
 void vsock_rig_say(struct vsock_rig *v, uint16_t op, uint32_t guest_port, uint32_t host_port)
 {
-	const struct vsock_packet p = vsock_rig_packet(op, guest_port, host_port);
+	struct vsock_packet p = vsock_rig_packet(op, guest_port, host_port);
 
+	p.type = type_of(v);
 	vsock_rig_send(v, &p, NULL, 0);
 }
 
@@ -263,7 +269,7 @@ struct vsock_packet vsock_rig_expect(struct vsock_rig *v, uint16_t op, uint32_t 
 	ck_assert_uint_eq(p.dst_cid, VSOCK_CID);
 	ck_assert_uint_eq(p.src_port, host_port);
 	ck_assert_uint_eq(p.dst_port, guest_port);
-	ck_assert_uint_eq(p.type, VIRTIO_VSOCK_TYPE_STREAM);
+	ck_assert_uint_eq(p.type, type_of(v));
 	return p;
 }
 
@@ -293,9 +299,9 @@ static void patience(int fd)
 	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)), 0);
 }
 
-static int unix_socket(void)
+static int unix_socket(const struct vsock_rig *v)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, (v->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 
 	ck_assert_int_ge(fd, 0);
 	patience(fd);
@@ -305,9 +311,9 @@ static int unix_socket(void)
 int vsock_host_connect(const struct vsock_rig *v)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	int fd = unix_socket();
+	int fd = unix_socket(v);
 
-	memcpy(to.sun_path, v->path, sizeof(v->path));
+	(void)snprintf(to.sun_path, sizeof(to.sun_path), "%s/v%s", v->dir, v->seqpacket ? "_seqpacket" : "");
 	ck_assert_msg(!connect(fd, (const struct sockaddr *)&to, sizeof(to)), "%s: %s", v->path,
 	              strerror(errno));
 	return fd;
@@ -317,7 +323,7 @@ int vsock_host_connect(const struct vsock_rig *v)
 int vsock_host_listen(const struct vsock_rig *v, uint32_t port)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	int fd = unix_socket();
+	int fd = unix_socket(v);
 
 	(void)snprintf(at.sun_path, sizeof(at.sun_path), "%s/v_%u", v->dir, port);
 	(void)unlink(at.sun_path);

@@ -42,7 +42,12 @@ struct vsock_rig {
 	unsigned sent;             /* cookies */
 	struct vdb_tenant *tenant; /* if it has caps */
 	int fds;
+	bool seqpacket; /* what says, listens, connects and is expected is of that type, else a stream */
 };
+
+#define VSOCK_STREAM 1u /* types of packets */
+#define VSOCK_SEQPACKET 2u
+#define VSOCK_EOM 1u
 
 /* config: what is not given is the rig's; `at` as of ready devices, may be NULL. */
 void vsock_rig_make(struct vsock_rig *v, const struct vdb_vsock_config *config,

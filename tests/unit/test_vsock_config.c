@@ -110,8 +110,11 @@ START_TEST(numbers_out_of_range)
 	config.max_connections = 65536;
 	config.max_buffered = 0;
 	made();
-	config.flags = 1;
+	config.flags = 2;
 	refused(EINVAL, "flags");
+	config.flags = 0;
+	config.reserved = 1;
+	refused(EINVAL, "reserved");
 }
 END_TEST
 
@@ -225,8 +228,30 @@ START_TEST(no_loop_of_its_own)
 }
 END_TEST
 
+/* Its second socket, and how much that takes at once. */
+START_TEST(seqpacket_is_asked_for)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char second[80];
+
+	(void)snprintf(second, sizeof(second), "%s_seqpacket", path);
+	config.listen_seqpacket_fd = fd;
+	refused(EINVAL, "VDB_VSOCK_SEQPACKET");
+	config.flags = VDB_VSOCK_SEQPACKET;
+	refused(EINVAL, "not a seqpacket socket");
+	config.listen_seqpacket_fd = 0;
+	made();
+	close(fd);
+	fd = open(second, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	refused(EADDRINUSE, "_seqpacket exists");
+	ck_assert_int_eq(unlink(second), 0);
+	close(fd);
+}
+END_TEST
+
 START_TEST(each_call_fails_once)
 {
+	config.flags = _i ? VDB_VSOCK_SEQPACKET : 0;
 	ck_assert_uint_ge(fail_sweep(make_and_destroy, NULL), 8);
 }
 END_TEST
@@ -261,7 +286,8 @@ int main(void)
 	tcase_add_test(tc, only_its_own_file_is_removed);
 	tcase_add_test(tc, fds_that_do_not_listen);
 	tcase_add_test(tc, no_loop_of_its_own);
-	tcase_add_test(tc, each_call_fails_once);
+	tcase_add_test(tc, seqpacket_is_asked_for);
+	tcase_add_loop_test(tc, each_call_fails_once, 0, 2);
 	tcase_add_test(tc, a_loop_that_ends_before_it);
 	return test_run("vsock config", tc);
 }
