@@ -116,6 +116,9 @@ static void put_vsock(struct json_object *to, struct vdb_virtio *virtio)
 	put(own, "violations", stats.violations);
 	put(own, "timeouts", stats.timeouts);
 	put(own, "accept_errors", stats.accept_errors);
+	put(own, "messages_to_host", stats.messages_to_host);
+	put(own, "messages_to_guest", stats.messages_to_guest);
+	put(own, "messages_too_long", stats.messages_too_long);
 	json_object_object_add(to, "vsock", own);
 }
 

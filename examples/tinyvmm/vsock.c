@@ -21,20 +21,20 @@ static int take_path(struct vsock *vsock, const char *value)
 	return 0;
 }
 
-static int take_vhost(struct vsock *vsock, const char *value)
+static int take_switch(bool *to, const char *what, const char *value)
 {
 	static const struct choice choices[] = {{"on", true}, {"off", false}, {0}};
 	uint32_t chosen = true;
 
-	if (value && value_choice("--vsock vhost", value, choices, &chosen))
+	if (value && value_choice(what, value, choices, &chosen))
 		return -1;
-	vsock->vhost = chosen;
+	*to = chosen;
 	return 0;
 }
 
 static int check_vhost(const struct vsock *vsock, const char *text)
 {
-	if (!vsock->cid || *vsock->path || vsock->connections || vsock->rates.given)
+	if (!vsock->cid || *vsock->path || vsock->connections || vsock->seqpacket || vsock->rates.given)
 		return complain("--vsock %s: with vhost say cid=N, and nothing else: the kernel serves it",
 		                text);
 	return 0;
@@ -48,7 +48,9 @@ static int take(void *to, const char *name, const char *value)
 	if (taken <= 0)
 		return taken;
 	if (strcmp(name, "vhost") == 0)
-		return take_vhost(vsock, value);
+		return take_switch(&vsock->vhost, "--vsock vhost", value);
+	if (strcmp(name, "seqpacket") == 0)
+		return take_switch(&vsock->seqpacket, "--vsock seqpacket", value);
 	if (strcmp(name, "cid") != 0 && strcmp(name, "path") != 0 && strcmp(name, "connections") != 0)
 		return complain("--vsock: no key `%s`; see `tinyvmm run --help`", name);
 	if (!value)
@@ -86,6 +88,7 @@ int vsock_create(struct run *run, struct device *device, uint32_t index)
 	const struct vdb_vsock_config config = {.size = sizeof(config),
 	                                        .cid = vsock->cid,
 	                                        .path = vsock->path,
+	                                        .flags = vsock->seqpacket ? VDB_VSOCK_SEQPACKET : 0,
 	                                        .max_connections = vsock->connections};
 
 	(void)index;

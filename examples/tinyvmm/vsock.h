@@ -16,6 +16,7 @@ struct vdb_limit;
 struct vsock {
 	bool given;
 	bool vhost; /* by the kernel: no path */
+	bool seqpacket;
 	uint64_t cid;
 	char path[256];       /* longer than a socket's may be, which the library says */
 	uint32_t connections; /* 0: the library's default */

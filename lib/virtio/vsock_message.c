@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "virtio/vsock.h"
@@ -215,16 +214,16 @@ static int keep_rest(struct vdb__vconn *c, uint32_t len)
 	return 0;
 }
 
-/* Nothing was read: the end, or an empty message, which is left out. Of what waits behind one there are
- * bytes, unless that is empty, too. */
+/* Nothing was read: the end, or an empty message, which is left out. Behind one there may be more, though the
+ * end has been said. */
 static ssize_t end_or_empty(const struct vdb__vconn *c)
 {
 	struct pollfd fd = {.fd = c->fd, .events = POLLRDHUP};
-	int bytes = 0;
+	char byte;
 
 	if (poll(&fd, 1, 0) <= 0 || !(fd.revents & (POLLRDHUP | POLLHUP | POLLERR)))
 		return -EAGAIN;
-	return !ioctl(c->fd, FIONREAD, &bytes) && bytes > 0 ? -EAGAIN : 0;
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ? -EAGAIN : 0;
 }
 
 /* It goes where it belongs as far as there is room, the rest to where it waits for more. */
@@ -237,7 +236,8 @@ static ssize_t read_message(struct vdb__vconn *c, struct iovec *iov, unsigned ni
 		room += (uint32_t)iov[i].iov_len;
 	iov[niov] = (struct iovec){c->vsock->spill, c->vsock->message_max};
 	n = vdb__vconn_get(c, iov, niov + 1);
-	/* Said of what it has sent: that waits behind. */
+	/* Somebody ended without having read all: that is said first, once, and what he had sent comes then.
+	 */
 	if (n == -ECONNRESET)
 		n = vdb__vconn_get(c, iov, niov + 1);
 	if (n <= 0)

@@ -31,16 +31,27 @@ static int *free_end(void)
 }
 
 /* The guest connects: somebody listens at even ports. */
-static int connect_to(void *arg, uint32_t port)
+static int connect_type(uint32_t port, int type)
 {
 	int pair[2], *end = free_end();
 
-	(void)arg;
 	if (port & 1 || !end)
 		return -ECONNREFUSED;
-	fuzz_check(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+	fuzz_check(!socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
 	*end = pair[0];
 	return pair[1];
+}
+
+static int connect_to(void *arg, uint32_t port)
+{
+	(void)arg;
+	return connect_type(port, SOCK_STREAM);
+}
+
+static int connect_seqpacket(void *arg, uint32_t port)
+{
+	(void)arg;
+	return connect_type(port, SOCK_SEQPACKET);
 }
 
 static struct sockaddr_un address;
@@ -208,6 +219,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	        .max_connections = how & 1 ? 2 : 8,
 	        .buf_bytes = how & 2 ? VDB_VSOCK_MIN_BUFFER : 0,
 	        .connect = connect_to,
+	        .flags = how & 4 ? VDB_VSOCK_SEQPACKET : 0,
+	        .connect_seqpacket = how & 4 ? connect_seqpacket : NULL,
 	};
 	struct vdb_vsock_stats stats = {.size = sizeof(stats)};
 	struct vdb_virtio *vsock;

@@ -5,7 +5,7 @@
 /* TIMEOUT: 400 */
 /*
  * A bare-metal guest with virtio-vsock sends back what host programs send: much of it, on many connections,
- * beside one whose program never reads (HOSTILE G71), and on one that the guest has made.
+ * beside one whose program never reads (HOSTILE G71), and on one that the guest has made; and messages.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,8 @@ static void setup(void)
 	        .size = sizeof(region), .gpa = VSOCK_MEMORY, .len = VSOCK_MEMORY_BYTES};
 	struct vdb_loop_config loop_config = test_loop_config();
 	struct vdb_virtio_config at = {.size = sizeof(at)};
-	const struct vdb_vsock_config vsock = {.size = sizeof(vsock), .cid = CID, .path = path};
+	const struct vdb_vsock_config vsock = {
+	        .size = sizeof(vsock), .flags = VDB_VSOCK_SEQPACKET, .cid = CID, .path = path};
 
 	(void)snprintf(dir, sizeof(dir), "/tmp/vdb-vsock-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
@@ -125,22 +126,27 @@ static void join_guest(uint32_t resets)
 
 /* ---- Host programs ---- */
 
-static int connect_host(uint32_t port)
+static int connect_host_to(int type, const char *to_path, uint32_t port)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	const struct timeval wait = {.tv_sec = 200};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	char line[32];
 
-	memcpy(to.sun_path, path, sizeof(path));
+	(void)snprintf(to.sun_path, sizeof(to.sun_path), "%s", to_path);
 	ck_assert_msg(fd >= 0, "socket: %s", strerror(errno));
 	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)), 0);
 	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)), 0);
-	ck_assert_msg(!connect(fd, (const struct sockaddr *)&to, sizeof(to)), "%s: %s", path,
+	ck_assert_msg(!connect(fd, (const struct sockaddr *)&to, sizeof(to)), "%s: %s", to_path,
 	              strerror(errno));
 	(void)snprintf(line, sizeof(line), "CONNECT %u\n", port);
 	ck_assert_int_eq(send(fd, line, strlen(line), MSG_NOSIGNAL), (ssize_t)strlen(line));
 	return fd;
+}
+
+static int connect_host(uint32_t port)
+{
+	return connect_host_to(SOCK_STREAM, path, port);
 }
 
 /* "OK <port>\n", byte by byte: what follows is data. */
@@ -329,6 +335,65 @@ START_TEST(the_guest_connects)
 }
 END_TEST
 
+/* ---- Messages ---- */
+
+#define MESSAGES 200u
+#define LONGEST 30000u /* some packets, and less than the guest's window */
+
+static uint32_t message_len(uint32_t i)
+{
+	return i % 3 ? 1 + i * 7919 % LONGEST : 1 + i % 5;
+}
+
+static void message_fill(uint8_t *data, uint32_t i)
+{
+	uint32_t len = message_len(i);
+
+	for (uint32_t at = 0; at < len; at++)
+		data[at] = (uint8_t)(i + at * 31);
+}
+
+static void *write_messages(void *arg)
+{
+	static uint8_t data[LONGEST];
+	int fd = *(const int *)arg;
+
+	for (uint32_t i = 0; i < MESSAGES; i++) {
+		message_fill(data, i);
+		if (send(fd, data, message_len(i), MSG_NOSIGNAL) != (ssize_t)message_len(i))
+			return (void *)1;
+	}
+	return NULL;
+}
+
+START_TEST(messages_there_and_back)
+{
+	static uint8_t data[LONGEST], got[LONGEST + 1];
+	char seqpacket[80];
+	pthread_t thread;
+	void *failed;
+	int fd;
+
+	start_guest(rings[_i] | BIT(1), 65536, 1, 0);
+	(void)snprintf(seqpacket, sizeof(seqpacket), "%s_seqpacket", path);
+	fd = connect_host_to(SOCK_SEQPACKET, seqpacket, 1234);
+	ck_assert_int_gt(recv(fd, got, sizeof(got), 0), 3);
+	ck_assert(!memcmp(got, "OK ", 3));
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_messages, &fd), 0);
+	for (uint32_t i = 0; i < MESSAGES; i++) {
+		message_fill(data, i);
+		ck_assert_int_eq(recv(fd, got, sizeof(got), 0), message_len(i));
+		ck_assert(!memcmp(got, data, message_len(i)));
+	}
+	pthread_join(thread, &failed);
+	ck_assert_ptr_null(failed);
+	close(fd);
+	join_guest(0);
+	ck_assert_uint_eq(stats().messages_to_guest, MESSAGES);
+	ck_assert_uint_eq(stats().messages_to_host, MESSAGES);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("vsock");
@@ -336,6 +401,7 @@ int main(void)
 	kvm_fixture_need();
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, many_bytes_there_and_back, 0, sizeof(rings) / sizeof(rings[0]));
+	tcase_add_loop_test(tc, messages_there_and_back, 0, sizeof(rings) / sizeof(rings[0]));
 	tcase_add_test(tc, a_thousand_connections);
 	tcase_add_test(tc, g71_a_program_that_never_reads);
 	tcase_add_test(tc, the_guest_connects);

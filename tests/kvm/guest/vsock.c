@@ -16,6 +16,10 @@ enum { RX, TX, EVENT, QUEUES };
 #define HEADER ((uint32_t)sizeof(struct virtio_vsock_hdr))
 #define PAYLOAD (BUFFER - HEADER)
 
+#define TYPE_SEQPACKET 2u
+#define EOM 1u
+#define MESSAGES 8192u /* under way at once */
+
 #define OWES_RESPONSE 1u
 #define OWES_CREDIT 2u
 #define OWES_SHUTDOWN 4u
@@ -24,6 +28,7 @@ enum { RX, TX, EVENT, QUEUES };
 
 struct connection {
 	uint32_t open, queued, ending; /* ending: the host has sent all */
+	uint32_t type;
 	uint32_t host_port, own_port;
 	uint32_t owes;
 	uint32_t peer_alloc, peer_taken, sent;
@@ -33,7 +38,8 @@ struct connection {
 static struct vsock_params *const params = (struct vsock_params *)VSOCK_PARAMS;
 static struct virtq queues[QUEUES];
 static struct connection all[VSOCK_CONNECTIONS];
-static uint16_t dirty[VSOCK_CONNECTIONS]; /* FIFO of those that have something to send */
+static uint32_t ends[MESSAGES], ends_head, ends_count; /* of messages, by the count of bytes */
+static uint16_t dirty[VSOCK_CONNECTIONS];              /* FIFO of those that have something to send */
 static uint32_t dirty_head, dirty_count;
 static uint32_t rx_slot[VIRTQ_MAX], tx_slot[VIRTQ_MAX]; /* of each id */
 static uint32_t tx_free[SIZE], tx_free_count;
@@ -99,7 +105,7 @@ static void send(struct connection *c, uint16_t op, uint32_t flags, uint32_t len
 	        .src_port = c->own_port,
 	        .dst_port = c->host_port,
 	        .len = len,
-	        .type = VIRTIO_VSOCK_TYPE_STREAM,
+	        .type = (uint16_t)c->type,
 	        .op = op,
 	        .flags = flags,
 	        .buf_alloc = params->window,
@@ -123,7 +129,11 @@ static void send_back(struct connection *c)
 {
 	uint32_t len = c->got - c->back, credit = c->peer_alloc - (c->sent - c->peer_taken);
 	uint8_t *to = slot_at(TX, tx_free[tx_free_count - 1]) + HEADER;
+	uint32_t left = c->type == TYPE_SEQPACKET && ends_count ? ends[ends_head] - c->back : UINT32_MAX;
 
+	/* One that has not come to its end may come back all the same. */
+	if (len > left)
+		len = left;
 	if (len > credit)
 		len = credit;
 	if (len > PAYLOAD)
@@ -137,7 +147,11 @@ static void send_back(struct connection *c)
 	c->sent += len;
 	c->owes &= ~OWES_CREDIT;
 	params->bytes += len;
-	send(c, VIRTIO_VSOCK_OP_RW, 0, len);
+	send(c, VIRTIO_VSOCK_OP_RW, len == left ? EOM : 0, len);
+	if (len == left) {
+		ends_head = (ends_head + 1) % MESSAGES;
+		ends_count--;
+	}
 	if (c->got != c->back)
 		mark(c);
 }
@@ -191,6 +205,13 @@ static void transmit(void)
 
 /* ---- Receiving ---- */
 
+static void take_end(const struct connection *c)
+{
+	if (ends_count == MESSAGES)
+		end(VSOCK_NO_ROOM);
+	ends[(ends_head + ends_count++) % MESSAGES] = c->got;
+}
+
 static void take_data(struct connection *c, const uint8_t *data, uint32_t len)
 {
 	uint32_t part;
@@ -210,6 +231,7 @@ static void open_connection(struct connection *c, const struct virtio_vsock_hdr 
 		end(VSOCK_BAD_PACKET);
 	*c = (struct connection){.open = 1,
 	                         .queued = c->queued,
+	                         .type = h->type,
 	                         .host_port = h->src_port,
 	                         .own_port = h->dst_port,
 	                         .peer_alloc = h->buf_alloc};
@@ -247,7 +269,9 @@ static void take_packet(const struct virtio_vsock_hdr *h, uint32_t len)
 	c->peer_taken = h->fwd_cnt;
 	if (h->op == VIRTIO_VSOCK_OP_RW)
 		take_data(c, (const uint8_t *)(h + 1), h->len);
-	else if (h->op == VIRTIO_VSOCK_OP_CREDIT_REQUEST)
+	if (h->op == VIRTIO_VSOCK_OP_RW && c->type == TYPE_SEQPACKET && h->flags & EOM)
+		take_end(c);
+	if (h->op == VIRTIO_VSOCK_OP_CREDIT_REQUEST)
 		owe(c, OWES_CREDIT);
 	else if (h->op == VIRTIO_VSOCK_OP_SHUTDOWN)
 		shut_down(c, h->flags);
@@ -309,7 +333,8 @@ static void connect_to(uint32_t port)
 {
 	struct connection *c = &all[port % VSOCK_CONNECTIONS];
 
-	*c = (struct connection){.open = 1, .host_port = port, .own_port = 4000};
+	*c = (struct connection){
+	        .open = 1, .type = VIRTIO_VSOCK_TYPE_STREAM, .host_port = port, .own_port = 4000};
 	owe(c, OWES_REQUEST);
 }
 

@@ -2,7 +2,7 @@
 /*
  * What a test asks of the guest that drives virtio-vsock (vsock.c), and what that tells. It listens on all
  * ports and sends back what it gets, within the credit that it has, until so many connections have ended;
- * then it reports a status.
+ * then it reports a status. On one of them, of type SEQPACKET, messages come back as they came.
  */
 #ifndef TESTS_VSOCK_ABI_H
 #define TESTS_VSOCK_ABI_H
