@@ -29,14 +29,14 @@ static bool is_wide(int fd, uint32_t bytes)
 	return !getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &have, &len) && (uint32_t)have >= bytes + SOCKET_OWN;
 }
 
-/* A Unix socket refuses a message that is longer than its buffer. */
+/* A Unix socket refuses a message that is longer than its buffer. Not by force: privileges may be gone later.
+ */
 int vdb__vsock_widen(int fd, uint32_t bytes)
 {
-	static const int ways[] = {SO_SNDBUF, SO_SNDBUFFORCE};
 	int wanted = (int)(bytes + SOCKET_OWN);
 
-	for (unsigned i = 0; i < 2 && !is_wide(fd, bytes); i++)
-		(void)setsockopt(fd, SOL_SOCKET, ways[i], &wanted, sizeof(wanted));
+	if (!is_wide(fd, bytes))
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
 	return is_wide(fd, bytes) ? 0 : -EMSGSIZE;
 }
 

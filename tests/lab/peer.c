@@ -11,10 +11,14 @@
  *                                             passt of Debian 12 may mix up what follows it
  *   peer stuff ADDRESS BYTES                  sends until nothing more is taken for three seconds, which must
  *                                             be the case before BYTES
+ *   peer serve-messages ADDRESS               of a SEQPACKET socket: sends each message back, to one at a
+ * time peer messages ADDRESS COUNT               sends messages, from a byte to 60000, and expects them back
+ * whole
  *
  * ADDRESS is tcp:IPV4:PORT, vsock:CID:PORT (CID 4294967295 to serve), unix:PATH, or unix:PATH:PORT, which is
  * a guest's port behind a VMM's socket: `CONNECT PORT` is the first line sent, and `OK N` the one that comes.
- * serve and mute return once they listen, say which process it is that goes on, and go on in the background.
+ * serve, mute and serve-messages return once they listen, say which process it is that goes on, and go on in
+ * the background.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,6 +49,7 @@ struct address {
 	};
 	socklen_t len;
 	uint64_t port; /* behind a VMM's socket */
+	int type;      /* SOCK_STREAM, or SOCK_SEQPACKET */
 };
 
 static int fail(const char *what)
@@ -111,6 +116,7 @@ static int parse(struct address *a, char *text)
 
 	memset(a, 0, sizeof(*a));
 	a->port = NO_PORT;
+	a->type = SOCK_STREAM;
 	if (kind && where && !strcmp(kind, "unix"))
 		return parse_path(a, where, port);
 	if (!kind || !where || !port || !number(port, &value))
@@ -123,7 +129,7 @@ static int parse(struct address *a, char *text)
 }
 
 /* Byte by byte: what comes behind the line belongs to the guest. */
-static int greet(int fd, uint64_t port)
+static int greet(int fd, uint64_t port, int type)
 {
 	char line[64];
 	size_t len = 0;
@@ -132,9 +138,12 @@ static int greet(int fd, uint64_t port)
 	if (send(fd, line, (size_t)n, MSG_NOSIGNAL) != n)
 		return fail("CONNECT");
 	do {
-		if (len + 1 == sizeof(line) || recv(fd, line + len, 1, 0) != 1)
+		ssize_t got = recv(fd, line + len, type == SOCK_STREAM ? 1 : sizeof(line) - 1, 0);
+
+		if (got < 1 || len + (size_t)got >= sizeof(line))
 			return wrong("CONNECT was not answered");
-	} while (line[len++] != '\n');
+		len += (size_t)got;
+	} while (line[len - 1] != '\n');
 	return len > 3 && !memcmp(line, "OK ", 3) ? 0 : wrong("CONNECT was not answered by OK");
 }
 
@@ -142,7 +151,7 @@ static int open_connection(const struct address *a)
 {
 	const struct timeval patience = {.tv_sec =
 	                                         60}; /* Linux has two seconds, which a slow machine needs */
-	int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(a->any.sa_family, a->type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return fail("socket");
@@ -150,9 +159,9 @@ static int open_connection(const struct address *a)
 		setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience));
 	if (connect(fd, &a->any, a->len)) {
 		fail("connect");
-	} else if (a->port != NO_PORT && greet(fd, a->port)) {
+	} else if (a->port != NO_PORT && greet(fd, a->port, a->type)) {
 		/* said */
-	} else if (fcntl(fd, F_SETFL, O_NONBLOCK)) {
+	} else if (a->type == SOCK_STREAM && fcntl(fd, F_SETFL, O_NONBLOCK)) {
 		fail("O_NONBLOCK");
 	} else {
 		return fd;
@@ -163,7 +172,7 @@ static int open_connection(const struct address *a)
 
 static int open_listener(const struct address *a)
 {
-	int on = 1, fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, fd = socket(a->any.sa_family, a->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return fail("socket");
@@ -480,6 +489,68 @@ static int stuff(const struct address *a, uint64_t bytes)
 	return sent == bytes;
 }
 
+/* ---- serve-messages, messages. They block: Linux may send a part of a message before it says EAGAIN. ----
+ */
+
+static int serve_messages(const struct address *a)
+{
+	static unsigned char bytes[CHUNK];
+	struct pollfd listener = {.fd = open_listener(a), .events = POLLIN};
+	ssize_t n;
+	int fd;
+
+	if (listener.fd < 0 || to_background())
+		return 1;
+	while (poll(&listener, 1, -1) > 0) {
+		fd = accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0)
+			continue;
+		do
+			n = recv(fd, bytes, sizeof(bytes), 0);
+		while (n > 0 && send(fd, bytes, (size_t)n, MSG_NOSIGNAL) == n);
+		close(fd);
+	}
+	return 1;
+}
+
+static size_t message_len(uint64_t i)
+{
+	return i & 1 ? 1 + i * 7919 % 60000 : 1 + i % 9;
+}
+
+static int expect_message(int fd, uint64_t i)
+{
+	static unsigned char bytes[CHUNK];
+	ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+
+	if (n < 0)
+		return fail("recv");
+	if ((size_t)n != message_len(i))
+		return wrong("a message came back with another length");
+	return memcmp(bytes, pattern(i, 0, (size_t)n), (size_t)n) ? wrong("a message came back changed") : 0;
+}
+
+/* Two at a time, so that one could run into the other. */
+static int messages(const struct address *a, uint64_t count)
+{
+	const struct timeval patience = {.tv_sec = 120};
+	int fd = open_connection(a), failed = fd < 0;
+
+	if (!failed && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
+		return fail("SO_RCVTIMEO") != 0;
+	for (uint64_t i = 0; i < count && !failed; i++) {
+		size_t len = message_len(i);
+
+		if (send(fd, pattern(i, 0, len), len, MSG_NOSIGNAL) != (ssize_t)len)
+			return fail("send") != 0;
+		failed = i && expect_message(fd, i - 1);
+	}
+	failed = failed || (count && expect_message(fd, count - 1));
+	if (fd >= 0)
+		close(fd);
+	return failed;
+}
+
 static int command(int words, char **word)
 {
 	uint64_t values[3] = {0, 1, 1};
@@ -492,6 +563,10 @@ static int command(int words, char **word)
 			return 2;
 	if (!strcmp(word[0], "serve") || !strcmp(word[0], "mute"))
 		return serve(&a, word[0][0] == 'm');
+	if (strstr(word[0], "messages")) {
+		a.type = SOCK_SEQPACKET;
+		return words == 2 ? serve_messages(&a) : messages(&a, values[0]);
+	}
 	if (words == 3 && !strcmp(word[0], "stuff"))
 		return stuff(&a, values[0]);
 	if (words >= 3 && (!strcmp(word[0], "talk") || (!strcmp(word[0], "chat") && values[0])) && values[2])
