@@ -151,9 +151,10 @@ void vdb_req_charge(struct vdb_req *req, uint64_t bytes);
 
 struct vdb_file_config {
 	uint32_t size;
-	uint32_t flags;      /* VDB_FILE_* */
-	const char *path;    /* regular file or block device; NULL: use fd */
-	int32_t fd;          /* > 0; duplicated; neither O_APPEND nor O_NONBLOCK, O_DIRECT as in flags */
+	uint32_t flags;   /* VDB_FILE_* */
+	const char *path; /* regular file or block device; NULL: use fd */
+	int32_t fd; /* > 0, instead of path; duplicated; neither O_APPEND nor O_NONBLOCK, O_DIRECT as in flags
+	             */
 	uint32_t block_size; /* 0 = 512, or what O_DIRECT needs */
 };
 

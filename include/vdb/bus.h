@@ -42,7 +42,7 @@ void vdb_bus_destroy(struct vdb_bus *bus);
 /* Claims [base, base+len). `name` (copied) appears in messages. -EEXIST: overlaps a
  * range, or, on a VM's MMIO bus, memory that the guest may write; the message names it.
  * (Writes to read-only memory are accesses of the bus: a flash device claims them.)
- * -EINVAL: len 0 or wraps. Any thread. */
+ * -EINVAL: len 0 or wraps, or, on a VM's PIO bus, beyond port 0xffff. Any thread. */
 VDB_MUST_CHECK int vdb_bus_add(struct vdb_bus *bus, const char *name, uint64_t base, uint64_t len,
                                const struct vdb_bus_ops *ops, void *ctx);
 

@@ -54,6 +54,9 @@ int vdb__machine_take(struct vdb__machine *own, const struct vdb_machine *from, 
 		return vdb__fail(EINVAL, "machine: %u processors; this table tells of 1 to %u", own->is.cpus,
 		                 cpus);
 	if (own->is.serial_gsi && (!own->is.serial_port || own->is.serial_port > PORTS - 8))
-		return vdb__fail(EINVAL, "machine: a COM port at %#x", own->is.serial_port);
+		return vdb__fail(EINVAL,
+		                 "machine: serial_gsi is %u, and serial_port %#x; give the port, such as "
+		                 "0x3f8, or leave serial_gsi 0",
+		                 own->is.serial_gsi, own->is.serial_port);
 	return check_mmio(&own->is);
 }

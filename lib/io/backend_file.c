@@ -67,6 +67,9 @@ static int check_config(const struct vdb_file_config *config)
 		return vdb__fail(EINVAL, "file backend: unknown flags %#x; see VDB_FILE_*", config->flags);
 	if (!config->path && config->fd <= 0)
 		return vdb__fail(EINVAL, "file backend: neither a path nor an fd");
+	if (config->path && config->fd > 0)
+		return vdb__fail(EINVAL, "image %s: and fd %d; give one of the two", config->path,
+		                 config->fd);
 	return 0;
 }
 

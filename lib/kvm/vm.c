@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/export.h"
+#include "bus/bus.h"
 #include "kvm/arch.h"
 
 #define DOORBELL_GPA 0xd0000000ull
@@ -16,6 +17,7 @@
 #define DOORBELL_PORT 0x6000u
 #define DOORBELL_PORTS 256u
 #define CREATE_TRIES 1000
+#define PORTS 0x10000u
 
 static int check(const struct vdb_vm_config *config)
 {
@@ -73,6 +75,16 @@ static int create_kernel_vm(struct vdb_vm *vm)
 	return vdb__arch_vm_init(vm);
 }
 
+/* The PIO bus's guard. */
+static int is_ports(void *arg, const char *name, uint64_t base, uint64_t len)
+{
+	(void)arg;
+	if (base < PORTS && len <= PORTS - base)
+		return 0;
+	return vdb__fail(EINVAL, "bus range '%s' [%#llx, +%#llx): the last port is 0xffff", name,
+	                 (unsigned long long)base, (unsigned long long)len);
+}
+
 /*
  * All memslots come before the irqchip: afterwards each change waits for RCU,
  * which takes milliseconds.
@@ -85,8 +97,10 @@ static int build(struct vdb_vm *vm)
 		err = vdb_bus_create(&vm->mmio);
 	if (!err)
 		err = vdb_bus_create(&vm->pio);
-	if (!err)
+	if (!err) {
+		vdb__bus_guard(vm->pio, is_ports, NULL);
 		err = vdb__window_init(vm);
+	}
 	if (!err)
 		err = vdb__slots_join(vm);
 	if (!err)

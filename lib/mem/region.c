@@ -75,8 +75,11 @@ int vdb__region_check(const struct vdb_region_config *c)
 {
 	int err;
 
-	if (c->flags & ~KNOWN_FLAGS || c->reserved)
+	if (c->flags & ~KNOWN_FLAGS)
 		return vdb__fail(EINVAL, "region at %#llx: unknown flags %#x", LL(c->gpa), c->flags);
+	if (c->reserved)
+		return vdb__fail(EINVAL, "region at %#llx: reserved is %#x; it must be 0", LL(c->gpa),
+		                 c->reserved);
 	if (c->backing > VDB_MEM_HOST)
 		return vdb__fail(EINVAL, "region at %#llx: unknown backing %u", LL(c->gpa), c->backing);
 	if (c->hugetlb_log2 && (c->backing == VDB_MEM_FD || c->backing == VDB_MEM_HOST))

@@ -21,6 +21,8 @@
 #define CHIPS_BASE 0xfec00000u /* IOAPIC, LAPIC, firmware: no BAR up to 4 GiB */
 #define FUNCTION_BYTES 4096u   /* of config space */
 #define PORTS_END 0x10000u
+#define PINS 24u /* of the IOAPIC */
+#define LINES 4u /* of INTx */
 
 /* Where a config access goes. */
 struct place {
@@ -232,6 +234,9 @@ static int check(const struct vdb_pci_config *config)
 	if (!err && (uint32_t)config->io + config->io_len > PORTS_END)
 		err = vdb__fail(EINVAL, "pci: ports [%#x, +%#x) go beyond the last", config->io,
 		                config->io_len);
+	if (!err && config->loop && config->intx_gsi > PINS - LINES)
+		err = vdb__fail(EINVAL, "pci: intx_gsi %u: four pins of the IOAPIC from there on; 1 to %u",
+		                config->intx_gsi, PINS - LINES);
 	return err;
 }
 

@@ -5,6 +5,7 @@
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -57,7 +58,8 @@ static int check_config(const struct vdb_vhost_user_config *config, const char *
 	if (!config->device_id)
 		return vdb__fail(EINVAL, "%s: device_id must be given", name);
 	if (!config->path == (config->fd <= 0))
-		return vdb__fail(EINVAL, "%s: give path, or fd, where its back end is", name);
+		return vdb__fail(EINVAL, "%s: give path, or fd, where its back end is%s", name,
+		                 config->path ? "; not both" : "");
 	if (config->reconnect_ms && !config->path)
 		return vdb__fail(EINVAL, "%s: reconnect_ms needs a path", name);
 	if (config->queues > VDB_VIRTIO_MAX_QUEUES)
@@ -78,14 +80,27 @@ static int check_at(const struct vdb_virtio_config *at, const char *name)
 	return at->mem ? 0 : vdb__fail(EINVAL, "%s: at->mem must be given", name);
 }
 
+/* What else were found out in the first message, whose failure does not name the fd. */
+static int take_socket(struct vdb__user *user, int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+		return vdb__fail_sys(errno, "%s: fd %d", user->name, fd);
+	if (type != SOCK_STREAM)
+		return vdb__fail(EPROTOTYPE, "%s: fd %d is not a stream socket", user->name, fd);
+	user->sock = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return user->sock < 0 ? vdb__fail_sys(errno, "%s: fd %d", user->name, fd) : 0;
+}
+
 static int copy_texts(struct vdb__user *user, const struct vdb_vhost_user_config *config)
 {
 	if (config->path) {
 		user->path = strdup(config->path);
 		return user->path ? 0 : vdb__fail(ENOMEM, "%s: no memory", user->name);
 	}
-	user->sock = fcntl(config->fd, F_DUPFD_CLOEXEC, 3);
-	return user->sock < 0 ? vdb__fail_sys(errno, "%s: fd %d", user->name, config->fd) : 0;
+	return take_socket(user, config->fd);
 }
 
 static int make_config(struct vdb__user *user, const struct vdb_vhost_user_config *config)

@@ -45,7 +45,9 @@ static int wait_for(int fd, short events, int aside, uint64_t deadline)
 	if (rc < 0)
 		return vdb__fail_sys(errno, "vhost-user: poll");
 	if (rc == 0)
-		return vdb__fail(ETIMEDOUT, "vhost-user: the back end does not answer in time");
+		return vdb__fail(
+		        ETIMEDOUT,
+		        "vhost-user: the back end does not answer in time; has another machine got it?");
 	return fds[0].revents != 0;
 }
 

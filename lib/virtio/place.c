@@ -15,7 +15,8 @@
 int vdb__virtio_check_place(const char *name, const struct vdb_virtio_config *config)
 {
 	if (!config->loop == !config->loops)
-		return vdb__fail(EINVAL, "virtio '%s': loop, or loops, must be given", name);
+		return vdb__fail(EINVAL, "virtio '%s': loop, or loops, must be given%s", name,
+		                 config->loop ? ", not both" : "");
 	if (config->loops ? config->tenant != NULL : config->tenants || config->first_loop)
 		return vdb__fail(
 		        EINVAL, "virtio '%s': tenant belongs to loop, tenants and first_loop to loops", name);

@@ -123,6 +123,19 @@ START_TEST(memory_and_devices_keep_apart)
 }
 END_TEST
 
+START_TEST(ports_end)
+{
+	static const struct vdb_bus_ops ops = {.size = sizeof(ops)};
+	struct vdb_bus *pio = vdb_vm_pio(f.vm);
+
+	ck_assert_int_eq(vdb_bus_add(pio, "uart", 0xfffc, 8, &ops, NULL), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "the last port is 0xffff"));
+	ck_assert_int_eq(vdb_bus_add(pio, "uart", 0x10000, 1, &ops, NULL), -EINVAL);
+	ck_assert_int_eq(vdb_bus_add(pio, "uart", 0xfff8, 0x1000, &ops, NULL), -EINVAL);
+	must(vdb_bus_add(pio, "uart", 0xfff8, 8, &ops, NULL));
+}
+END_TEST
+
 static uint32_t claimed, raced;
 
 static void *claim_and_give_up(void *arg)
@@ -282,6 +295,7 @@ int main(void)
 	        a_running_guest_sees_memory_come_and_go,
 	        a_write_to_read_only_memory_is_an_mmio_exit,
 	        memory_and_devices_keep_apart,
+	        ports_end,
 	        memory_and_devices_race,
 	        the_dirty_log_contains_what_the_guest_wrote,
 	        memory_added_while_logging_is_logged,

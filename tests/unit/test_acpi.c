@@ -175,6 +175,7 @@ START_TEST(nonsense_is_refused)
 	refused(&bad, GPA);
 	bad = good, bad.serial_port = 0;
 	refused(&bad, GPA);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "serial_port"));
 	bad = good, bad.mmio = NULL;
 	refused(&bad, GPA);
 	bad = good, bad.mmio = &mmio, bad.mmio_count = 1; /* the SCI's pin */

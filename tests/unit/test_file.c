@@ -117,6 +117,7 @@ START_TEST(fds_that_would_misbehave_are_refused)
 	refused(&(struct vdb_file_config){.fd = fd, .flags = VDB_FILE_DIRECT}, EINVAL, "O_DIRECT");
 	close(fd);
 	refused(&(struct vdb_file_config){.fd = 9999}, EBADF, "9999");
+	refused(&(struct vdb_file_config){.fd = 9999, .path = path}, EINVAL, "one of the two");
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	refused(&(struct vdb_file_config){.fd = pair[0]}, EINVAL, "neither");
 	close(pair[0]);
@@ -177,9 +178,10 @@ static int life(void *arg)
 	struct vdb_backend *backend;
 	int fd = open(path, O_RDWR | O_CLOEXEC), err;
 
-	config.fd = fd;
 	if (arg)
 		config.path = path;
+	else
+		config.fd = fd;
 	err = vdb_backend_file(&config, &backend);
 	if (!err)
 		vdb_backend_destroy(backend);

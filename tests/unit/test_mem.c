@@ -324,6 +324,8 @@ START_TEST(bad_configs_are_refused)
 		ck_assert_str_ne(vdb_errmsg(), "");
 		ck_assert_int_eq(leak_fds(), fds);
 	}
+	ck_assert_int_eq(vdb_mem_add(mem, REGION(.len = PAGE, .reserved = 7)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "reserved is 0x7"));
 	ck_assert_uint_lt(leak_mapped(&lines), mapped + MIB);
 	/* Neighbours do not overlap. */
 	ck_assert_int_eq(vdb_mem_add(mem, REGION(.gpa = 16 * MIB - PAGE, .len = PAGE)), 0);

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <linux/pci_regs.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -316,6 +317,8 @@ static int refusal(const struct vdb_pci_config *config)
 
 START_TEST(windows_that_cannot_be_are_refused)
 {
+	static max_align_t nobody;
+
 	ck_assert_int_eq(REFUSAL(.ecam = 0xe0080000), -EINVAL);
 	ck_assert_int_eq(REFUSAL(.ecam = 0xfee00000), -EINVAL);
 	ck_assert_int_eq(REFUSAL(.ecam = 0x90000000), -EEXIST);
@@ -327,6 +330,9 @@ START_TEST(windows_that_cannot_be_are_refused)
 	ck_assert_int_eq(REFUSAL(.mem64 = 0xfffffffffffff000), -EINVAL);
 	ck_assert_int_eq(REFUSAL(.mem64 = 0xc0000000, .mem64_len = 0x1000), -EINVAL);
 	ck_assert_int_eq(REFUSAL(.io = 0xf001), -EINVAL);
+	/* The fourth line would have no pin. */
+	ck_assert_int_eq(REFUSAL(.intx_gsi = 21, .loop = (struct vdb_loop *)&nobody), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "intx_gsi 21"));
 	ck_assert_int_eq(REFUSAL(.io = 0x8800), -EEXIST);
 	ck_assert_int_eq(REFUSAL(.io = 0xc00), -EEXIST);
 	ck_assert_int_eq(refusal(&(const struct vdb_pci_config){.size = 3}), -EINVAL);

@@ -136,6 +136,10 @@ START_TEST(what_is_the_devices_own_is_refused)
 	for (unsigned i = 0; i < 4; i++)
 		ck_assert_int_eq(vdb_rng_create(&bad[i], &device), -EINVAL);
 	ck_assert_int_eq(vdb_rng_create(NULL, &device), -EINVAL);
+	/* Of the two structs that the others take it is said which. */
+	at.size = 0;
+	ck_assert_int_eq(vdb_rng_create(&at, &device), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "rng: `at`: size is 0"));
 }
 END_TEST
 

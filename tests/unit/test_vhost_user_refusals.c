@@ -5,6 +5,8 @@
 /* What cannot be made, and why; and each call of the system's that making takes, failing once. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <vdb/vdb.h>
 
@@ -65,7 +67,7 @@ START_TEST(what_does_not_fit_together)
 	refused(-EINVAL, "device_id");
 	config.device_id = 42;
 	config.fd = 1;
-	refused(-EINVAL, "path");
+	refused(-EINVAL, "not both");
 	config.fd = 0;
 	config.path = NULL;
 	refused(-EINVAL, "path");
@@ -97,6 +99,24 @@ START_TEST(what_does_not_fit_together)
 	path[sizeof(path) - 1] = 0;
 	config.path = path;
 	refused(-ENAMETOOLONG, "longer");
+}
+END_TEST
+
+START_TEST(a_descriptor_that_is_no_stream_socket)
+{
+	int pair[2], file = memfd_create("file", MFD_CLOEXEC);
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);
+	config.path = NULL;
+	config.fd = 999;
+	refused(-EBADF, "fd 999");
+	config.fd = file;
+	refused(-ENOTSOCK, "fd ");
+	config.fd = pair[0];
+	refused(-EPROTOTYPE, "is not a stream socket");
+	close(pair[0]);
+	close(pair[1]);
+	close(file);
 }
 END_TEST
 
@@ -231,6 +251,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_does_not_fit_together);
+	tcase_add_test(tc, a_descriptor_that_is_no_stream_socket);
 	tcase_add_test(tc, nobody_is_there);
 	tcase_add_test(tc, the_back_end_does_not_fit);
 	tcase_add_test(tc, memory_cannot_be_shared);

@@ -169,6 +169,7 @@ START_TEST(what_does_not_fit_is_refused)
 	tenants[0] = tenants[1] = tenant;
 	ck_assert_int_eq(try((struct vdb_virtio_config){0}), -EINVAL);
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loop = rig.loop, .loops = loops}), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "not both"));
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .tenant = tenant}), -EINVAL);
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .tenants = tenants}), -EINVAL);
 	ck_assert_int_eq(try((struct vdb_virtio_config){.loops = loops, .first_loop = LOOPS}), -EINVAL);
