@@ -43,8 +43,13 @@ static int read_file(const char *path, uint64_t *target)
 
 	if (!file)
 		return complain("--balloon file %s: %s", path, strerror(errno));
-	if (!fgets(line, sizeof(line), file))
-		*line = '\0';
+	if (!fgets(line, sizeof(line), file)) {
+		int err = ferror(file) ? errno : 0;
+
+		(void)fclose(file);
+		return complain("--balloon file %s: %s; its first line is to be the target, such as 64M",
+		                path, err ? strerror(err) : "is empty");
+	}
 	(void)fclose(file);
 	line[strcspn(line, " \t\r\n")] = '\0';
 	snprintf(what, sizeof(what), "--balloon file %.100s:", path);
@@ -72,17 +77,22 @@ static int take(void *to, const char *name, const char *value)
 		return on_off("--balloon oom", value, &option->on_oom);
 	if (strcmp(name, "target") != 0 && strcmp(name, "file") != 0 && strcmp(name, "stats") != 0)
 		return complain("--balloon: no key `%s`; see `tinyvmm run --help`", name);
-	if (!value)
+	if (!value || !*value)
 		return complain("--balloon %s: needs a value: %s=...", name, name);
 	if (!strcmp(name, "stats"))
 		return value_number32("--balloon stats", value, 1, 86400, &option->seconds);
+	if (*option->file || option->target_given)
+		return complain("--balloon %s %s: say one of target=BYTES and file=FILE, once", name, value);
 	if (!strcmp(name, "file"))
 		return take_file(option, value);
+	option->target_given = true;
 	return take_target("--balloon target", value, &option->target);
 }
 
 int balloon_parse(struct balloon_option *option, const char *text)
 {
+	if (option->given)
+		return complain("--balloon %s: one is all that a machine has", text);
 	*option = (struct balloon_option){.given = true};
 	return keys_parse("--balloon", text, take, option);
 }

@@ -12,7 +12,7 @@ struct run;
 struct run_options;
 
 struct balloon_option {
-	bool given;
+	bool given, target_given;
 	uint64_t target;  /* bytes; of the file, if there is one */
 	char file[4096];  /* "": none */
 	uint32_t seconds; /* between statistics; 0 = none */

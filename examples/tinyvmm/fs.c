@@ -71,10 +71,11 @@ int fs_parse(struct fs *fs, const char *value)
 /* ---- virtiofsd ---- */
 
 /* Debian 12 has it with qemu-system-common; elsewhere it is a package of its own. */
+#define OF_QEMU "/usr/lib/qemu/virtiofsd"
+
 static const char *find_program(void)
 {
-	static const char *const places[] = {"/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd",
-	                                     "/usr/bin/virtiofsd"};
+	static const char *const places[] = {OF_QEMU, "/usr/libexec/virtiofsd", "/usr/bin/virtiofsd"};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		if (!access(places[i], X_OK))
@@ -144,6 +145,10 @@ static int start_daemon(struct fs *fs)
 	if (!program)
 		return complain("--fs dir: there is no virtiofsd; install it (Debian 12: apt install "
 		                "qemu-system-common; later: apt install virtiofsd)");
+	if (!strcmp(program, OF_QEMU) && geteuid() != 0)
+		return complain("--fs dir %s: only root can start %s; have root start one with "
+		                "--socket-path=PATH, and say socket=PATH instead of dir",
+		                fs->dir, program);
 	failed = make_sockets(&listener, &fs->connection) || start_program(fs, program, listener);
 	if (listener >= 0)
 		close(listener);

@@ -258,10 +258,18 @@ static int take_choice(struct run_options *o, int option, const char *text)
 
 static int take_fs(struct run_options *o, const char *text)
 {
-	if (o->fs_count == FS_MAX)
+	uint32_t number = o->fs_count;
+
+	if (number == FS_MAX)
 		return complain("--fs %s: at most %u", text, FS_MAX);
 	o->memfd = true;
-	return fs_parse(&o->fs[o->fs_count++], text);
+	o->fs_count++;
+	if (fs_parse(&o->fs[number], text))
+		return -1;
+	for (uint32_t i = 0; i < number; i++)
+		if (!strcmp(o->fs[i].tag, o->fs[number].tag))
+			return complain("--fs %s: another one has the tag %s", text, o->fs[i].tag);
+	return 0;
 }
 
 static int take_disk(struct run_options *o, const char *text)
