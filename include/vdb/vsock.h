@@ -54,7 +54,8 @@ struct vdb_vsock_config {
 	 * message of the host's that does not fit into one buffer of the guest's. */
 	uint32_t buf_bytes;
 	/* A host program must have said its CONNECT, a listener in the guest have answered, and a connection
-	 * that was closed have ended, within so long. 0 = 10000. */
+	 * that was closed have ended, within so long. 0 = 10000. A guest that gives no buffer for resets of
+	 * what is no connection, and is owed a thousand of them, is not listened to for a tenth of it. */
 	uint32_t timeout_ms;
 	/* buf_bytes of all connections together: when less is left, new ones get less, or of SEQPACKET are
 	 * refused. 0 = 64 MiB; at least max_connections * VDB_VSOCK_MIN_BUFFER, which it is raised to if it
@@ -96,7 +97,8 @@ struct vdb_vsock_stats {
 	uint64_t credit_stalls; /* times that host data had to wait for the guest to read */
 	uint64_t host_stalls;   /* times that guest data had to wait for a host program to read */
 	uint64_t buffered;      /* bytes of these */
-	uint64_t drops;         /* packets that made no sense and could not be answered, buffers too small */
+	uint64_t drops;         /* packets that were not answered (they made no sense, or no buffer came for
+	                         * the reset), buffers too small */
 	uint64_t violations;    /* connections reset since the guest broke the rules */
 	uint64_t timeouts;
 	uint64_t accept_errors;    /* times that the host was out of fds or memory for a connection */

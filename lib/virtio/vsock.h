@@ -44,8 +44,13 @@ enum {
 #define VDB__VSOCK_HOST 2u        /* CID */
 #define VDB__VSOCK_PAYLOAD 65536u /* most of one packet to the guest */
 /* Resets of what is no connection, that wait for a buffer: while there are so many nothing is taken from the
- * guest (5.10.6.1). A driver holds back likewise, by the size of its queue: more than two that do can owe. */
+ * guest (5.10.6.1). A driver holds back likewise, by the size of its queue, and what it sends of its own
+ * accord may stand before its answers: then each waits for the other. So this is not for long: when no buffer
+ * has come for one of them within a part of the timeout they are forgotten. Who called has given up by then
+ * (Linux: after two seconds), and who sent to a connection that is no more has been told of its end already.
+ */
 #define VDB__VSOCK_REPLIES 1024u
+#define VDB__VSOCK_REPLIES_PART 10u
 #define VDB__VSOCK_PIECES 32u        /* iovecs of one system call */
 #define VDB__VSOCK_LINE 32u          /* of a host program: "CONNECT 4294967295\r\n" is 20 */
 #define VDB__VSOCK_PORTS 0x40000000u /* the host's ends that nobody chose have numbers from here */
@@ -156,6 +161,7 @@ struct vdb__vsock {
 	struct vdb__batch batch; /* when there is */
 	struct vdb__vsock_reply replies[VDB__VSOCK_REPLIES];
 	uint32_t reply_head, reply_count;
+	uint64_t replies_until; /* they are too many, and forgotten then. 0: they are not */
 
 	struct vdb__list all, ready, timed;
 	struct vdb__vconn **table;
@@ -214,6 +220,9 @@ bool vdb__vsock_timer(struct vdb__vsock *v, uint64_t at);
 /* Something is owed: as soon as there is a buffer. */
 void vdb__vsock_go_on(struct vdb__vsock *v);
 void vdb__vsock_batch(struct vdb__batch *batch);
+
+/* The resets of what is no connection have waited too long. */
+void vdb__vsock_forget_replies(struct vdb__vsock *v);
 
 /* Backends: one queue each. */
 int vdb__vsock_start_rx(void *ctx, struct vdb_req *req);

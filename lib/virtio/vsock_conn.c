@@ -244,11 +244,15 @@ void vdb__vsock_timeout(struct vdb__vsock *v)
 		v->listen_at = 0;
 		vdb__vsock_watch_listener(v);
 	}
+	if (v->replies_until && v->replies_until <= now)
+		vdb__vsock_forget_replies(v);
 	while (next_deadline(v) <= now)
 		expire(vdb__container(vdb__list_pop(&v->timed), struct vdb__vconn, timed));
 	(void)vdb__vsock_timer(v, next_deadline(v));
 	if (v->listen_at)
 		(void)vdb__vsock_timer(v, v->listen_at);
+	if (v->replies_until)
+		(void)vdb__vsock_timer(v, v->replies_until);
 }
 
 /* A driver has gone that had never heard of it: the next one may. */
@@ -275,4 +279,5 @@ void vdb__vsock_drop_all(struct vdb__vsock *v)
 		vdb__vconn_settle(c);
 	}
 	v->reply_count = 0;
+	v->replies_until = 0;
 }

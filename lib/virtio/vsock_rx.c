@@ -219,8 +219,17 @@ static uint32_t put_reply(struct vdb__vsock *v, const struct packet *p)
 	put_bytes(p, &header, HEADER);
 	v->reply_head = (v->reply_head + 1) % VDB__VSOCK_REPLIES;
 	v->reply_count--;
+	v->replies_until = 0;
 	vdb__count(&v->stats.resets, 1);
 	return HEADER;
+}
+
+void vdb__vsock_forget_replies(struct vdb__vsock *v)
+{
+	vdb__count(&v->stats.drops, v->reply_count);
+	v->reply_count = 0;
+	v->replies_until = 0;
+	vdb_backend_wake(v->backends[VDB__VSOCK_TX]);
 }
 
 /* Bytes of the next packet that somebody owes; 0: nobody does. */

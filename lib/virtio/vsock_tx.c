@@ -47,6 +47,15 @@ static void read_header(struct vdb_req *req, struct vdb__cursor *at, struct said
 
 /* ---- Answers ---- */
 
+/* The guest is not listened to until it gives a buffer, or for so long. */
+static void hold_back(struct vdb__vsock *v)
+{
+	v->replies_until =
+	        vdb__vsock_now() + v->config.timeout_ms * (uint64_t)(1000000 / VDB__VSOCK_REPLIES_PART);
+	if (!vdb__vsock_timer(v, v->replies_until))
+		vdb__vsock_forget_replies(v);
+}
+
 /* There is room: no packet is taken without. */
 static void reply_rst(struct vdb__vsock *v, const struct said *said)
 {
@@ -61,6 +70,8 @@ static void reply_rst(struct vdb__vsock *v, const struct said *said)
 	                                           .dst_port = said->src_port,
 	                                           .type = said->type};
 	v->reply_count++;
+	if (v->reply_count == VDB__VSOCK_REPLIES)
+		hold_back(v);
 	vdb__vsock_go_on(v);
 }
 

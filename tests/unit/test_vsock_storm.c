@@ -19,12 +19,17 @@ enum { G = 5000, P = 80 };
 static struct vsock_rig v;
 static int listener;
 
-static void open_rig(uint32_t max_connections)
+static void open_rig_for(uint32_t max_connections, uint32_t timeout_ms)
 {
-	const struct vdb_vsock_config config = {.max_connections = max_connections};
+	const struct vdb_vsock_config config = {.max_connections = max_connections, .timeout_ms = timeout_ms};
 
 	vsock_rig_open(&v, &config);
 	listener = vsock_host_listen(&v, P);
+}
+
+static void open_rig(uint32_t max_connections)
+{
+	open_rig_for(max_connections, 0);
 }
 
 static void close_rig(void)
@@ -175,7 +180,7 @@ START_TEST(g71_answers_that_nobody_receives)
 	uint64_t cookie;
 	uint32_t len;
 
-	open_rig(16);
+	open_rig_for(16, 24 * 3600 * 1000);
 	virtio_rig_reset(&v.rig);
 	vsock_rig_up(&v, 0, 0);
 	for (; pushed < VDB__VSOCK_REPLIES; pushed++)
@@ -194,6 +199,39 @@ START_TEST(g71_answers_that_nobody_receives)
 		(void)vsock_rig_expect(&v, VIRTIO_VSOCK_OP_RST, G, 99);
 	for (unsigned i = 0; i < 10; i++)
 		ck_assert_uint_eq(ready_rig_reap(&v.rig, VSOCK_TX, &len), v.sent - 10 + i);
+	close_rig();
+}
+END_TEST
+
+/* A guest that takes nothing while it owes answers itself, and those stand behind its calls: neither side
+ * waits for the other for good. */
+START_TEST(g71_both_sides_hold_back)
+{
+	const struct vsock_packet call = vsock_rig_packet(VIRTIO_VSOCK_OP_REQUEST, G, 99);
+	const struct vsock_packet rw = vsock_rig_packet(VIRTIO_VSOCK_OP_RW, G + 1, P);
+	struct vdb_vsock_stats stats;
+	uint32_t len;
+	int fd;
+
+	open_rig_for(16, 3000);
+	virtio_rig_reset(&v.rig);
+	vsock_rig_up(&v, 0, 1);
+	vsock_rig_say(&v, VIRTIO_VSOCK_OP_REQUEST, G + 1, P);
+	fd = vsock_host_accept(listener);
+	ck_assert_uint_eq(ready_rig_reap(&v.rig, VSOCK_RX, &len), 0); /* and no other buffer */
+	for (int round = 1; round <= 3; round++) {
+		for (unsigned i = 0; i < VDB__VSOCK_REPLIES; i++)
+			vsock_rig_send(&v, &call, NULL, 0);
+		vsock_rig_send(&v, &rw, "goes on", 7);
+		vsock_host_expect(fd, "goes on");
+		stats = vsock_rig_stats(&v);
+		ck_assert_uint_eq(stats.drops, (unsigned)round * VDB__VSOCK_REPLIES);
+	}
+	/* What has not waited too long is told. */
+	vsock_rig_send(&v, &call, NULL, 0);
+	vsock_rig_give(&v, 0, VSOCK_BUFFER);
+	(void)vsock_rig_expect(&v, VIRTIO_VSOCK_OP_RST, G, 99);
+	close(fd);
 	close_rig();
 }
 END_TEST
@@ -408,6 +446,7 @@ int main(void)
 	tcase_add_test(tc, g71_more_host_programs_than_connections);
 	tcase_add_test(tc, g71_no_more_fds_than_the_vm_may_have);
 	tcase_add_test(tc, g71_answers_that_nobody_receives);
+	tcase_add_test(tc, g71_both_sides_hold_back);
 	tcase_add_test(tc, g71_data_that_nobody_receives);
 	tcase_add_test(tc, g71_no_buffer_for_events);
 	tcase_add_test(tc, g71_host_programs_that_never_read);
