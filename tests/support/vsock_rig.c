@@ -169,8 +169,10 @@ static struct virtio_vsock_hdr to_guest_order(const struct vsock_packet *p)
 	};
 }
 
-static struct vsock_packet from_guest_order(const struct virtio_vsock_hdr *h)
+struct vsock_packet vsock_rig_parse(const void *at)
 {
+	const struct virtio_vsock_hdr *h = at;
+
 	return (struct vsock_packet){
 	        .src_cid = le64toh(h->src_cid),
 	        .dst_cid = le64toh(h->dst_cid),
@@ -240,7 +242,7 @@ struct vsock_packet vsock_rig_receive(struct vsock_rig *v, void *data)
 		at = mock_at(&v->rig.ram, ready_rig_data(VSOCK_RX, i * VSOCK_BUFFER));
 		if (len) {
 			ck_assert_uint_ge(len, HEADER);
-			p = from_guest_order((const struct virtio_vsock_hdr *)(const void *)at);
+			p = vsock_rig_parse(at);
 			ck_assert_uint_eq(len - HEADER, p.len);
 			if (data)
 				memcpy(data, at + HEADER, p.len);

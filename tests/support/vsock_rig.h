@@ -69,6 +69,8 @@ void vsock_rig_quiet(struct vsock_rig *v);
 /* ---- The guest ---- */
 
 struct vsock_packet vsock_rig_packet(uint16_t op, uint32_t guest_port, uint32_t host_port);
+/* What stands at the start of a buffer. */
+struct vsock_packet vsock_rig_parse(const void *at);
 /* Puts the packet, and `len` bytes behind it, at `at` in what the queue has of memory; does not wait. */
 void vsock_rig_push(struct vsock_rig *v, const struct vsock_packet *p, const void *data, uint32_t len,
                     uint32_t at);
