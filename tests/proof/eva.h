@@ -4,7 +4,8 @@
  * C that it knows. The library's sources are read as they are.
  *
  * An atomic load is volatile here: to Eva such a load gives any value of its type, each time anew. That is
- * what a guest on another CPU makes of its memory.
+ * what a guest on another CPU makes of its memory. With OWN_WORDS it gives what is there: for words that only
+ * the library writes, where the driver has made any of them that may be.
  */
 #ifndef PROOF_EVA_H
 #define PROOF_EVA_H
@@ -12,7 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef OWN_WORDS
+#define __atomic_load_n(p, order) (*(p))
+#else
 #define __atomic_load_n(p, order) (*(volatile __typeof__(*(p)) *)(p))
+#endif
 #define __atomic_store_n(p, v, order) ((void)(*(p) = (v)))
 #define __atomic_thread_fence(order) ((void)0)
 #define __atomic_signal_fence(order) ((void)0)
@@ -38,9 +43,20 @@
 #define __atomic_compare_exchange_n(p, old, v, weak, success, failure) \
 	(*(p) == *(old) ? (*(p) = (v), 1) : (*(old) = *(p), 0))
 #define __builtin_ia32_pause() ((void)0)
-#define __builtin_prefetch(p) ((void)(p))
+#define __builtin_prefetch(p, ...) ((void)(p))
 /* Of uint64_t, all of them. */
 #define __builtin_add_overflow(a, b, sum) (*(sum) = (a) + (b), *(sum) < (a))
+
+#define __builtin_mul_overflow(a, b, product) \
+	(*(product) = (uint64_t)(a) * (b), (uint64_t)(a) > UINT64_MAX / (b))
+/* A driver's own: Eva's blocks have no end by the byte if their lengths are many. */
+#ifdef OWN_HEAP
+#include <stdlib.h>
+#define malloc proof_malloc
+#define free proof_free
+void *proof_malloc(size_t size);
+void proof_free(void *p);
+#endif
 
 /* x86-64 is little-endian; Eva's libc has no such functions. */
 #define le16toh(v) ((uint16_t)(v))
