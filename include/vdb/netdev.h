@@ -138,10 +138,11 @@ void vdb_net_wake(struct vdb_net_pair *pair, uint32_t packets);
 
 /*
  * Room for one packet of `len` bytes, its header included. 0: for the longest that may come, by what was
- * agreed on, as far as the guest has room for it now; see room->len. Several may be taken at a time; the
- * guest sees their packets in the order of deliver(). -EAGAIN: the guest has not so much there now, or
- * VDB_NET_ROOMS are out: call vdb_net_wake(), and receive() will come when it has. -EMSGSIZE: it will never
- * fit; that is counted, and the packet is to be thrown away. Buffers that could not take any go back then.
+ * agreed on, as far as the guest has room for it now: see room->len, which is 26 at least, for a header and
+ * Ethernet's. Several may be taken at a time; the guest sees their packets in the order of deliver().
+ * -EAGAIN: the guest has not so much there now, or VDB_NET_ROOMS are out: call vdb_net_wake(), and receive()
+ * will come when it has. -EMSGSIZE: it will never fit; that is counted, and the packet is to be thrown away.
+ * Buffers that could not take any go back.
  */
 VDB_MUST_CHECK int vdb_net_take(struct vdb_net_pair *pair, uint32_t len, struct vdb_net_room **out);
 

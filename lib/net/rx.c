@@ -19,6 +19,7 @@
 #include "net/pair.h"
 
 #define NUM_BUFFERS offsetof(struct virtio_net_hdr_v1, num_buffers)
+#define SHORTEST (VDB_NET_HDR + VDB__NET_FRAME_MIN) /* packet that there is */
 
 _Static_assert(sizeof(struct vdb__net_buf) <= sizeof(((struct vdb_req *)0)->scratch), "scratch");
 
@@ -251,19 +252,37 @@ static int too_long(struct vdb_net_pair *pair)
 	return -EMSGSIZE;
 }
 
-/* The first `n` buffers have no room for a packet without offloads: no driver may give such, and with them at
- * the head the netdev would be called for ever. They go back. */
-static int hopeless(struct vdb_net_pair *pair, uint32_t len, uint32_t n)
+/* The first `n` go back unused. */
+static void reject(struct vdb_net_pair *pair, uint32_t n)
 {
 	struct vdb__net_buf *buf;
 
-	for (; len <= pair->net->usual && n; n--) {
+	for (; n; n--) {
 		buf = first(&pair->rx.fifo);
 		take_out(&pair->rx, buf);
 		vdb__count(&pair->stats.rx_bad, 1);
 		vdb_req_complete(req_of(buf), 0);
 	}
+}
+
+/* The first `n` buffers have no room for a packet without offloads: no driver may give such, and with them at
+ * the head the netdev would be called for ever. */
+static int hopeless(struct vdb_net_pair *pair, uint32_t len, uint32_t n)
+{
+	if (len <= pair->net->usual)
+		reject(pair, n);
 	return too_long(pair);
+}
+
+/* Netdevs rely on a room for any to have one for the headers: what cannot be that is not made one. */
+static void reject_shortest(struct vdb_net_pair *pair)
+{
+	struct vdb__net_rx *rx = &pair->rx;
+
+	if (pair->net->mergeable && is_all(rx, 0) && rx->bytes < SHORTEST)
+		reject(pair, rx->count);
+	while (!pair->net->mergeable && rx->count && req_of(first(&rx->fifo))->len < SHORTEST)
+		reject(pair, 1);
 }
 
 /* Into an empty room; `len` is not 0. */
@@ -291,6 +310,7 @@ static int take_any(struct vdb_net_pair *pair, struct vdb__net_room *room)
 	struct vdb__net_rx *rx = &pair->rx;
 
 	rx->ahead = net->mergeable ? net->longest : 0;
+	reject_shortest(pair);
 	if (!rx->count || (net->mergeable && rx->bytes < net->usual && !is_all(rx, 0)))
 		return wait_for(rx, net->mergeable ? net->usual : 1, NULL);
 	if (net->mergeable)
@@ -408,7 +428,7 @@ static void deliver(struct vdb_net_pair *pair, struct vdb__net_room *room, int64
 		return;
 	if (len == -EMSGSIZE)
 		(void)too_long(pair);
-	else if (len < VDB_NET_HDR + VDB__NET_FRAME_MIN || len > room->pub.len || pair->closing ||
+	else if (len < SHORTEST || len > room->pub.len || pair->closing ||
 	         vdb__net_is_down(pair->net))
 		vdb__count(&pair->stats.rx_dropped, 1);
 	else if (!is_wanted(pair, &room->pub, (uint32_t)len))

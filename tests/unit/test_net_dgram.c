@@ -345,6 +345,41 @@ START_TEST(too_short_and_too_long)
 }
 END_TEST
 
+/* Of buffers that not even a header fits into nothing is made, and they go back. */
+static void give_single_bytes(bool mergeable)
+{
+	const struct nic_config guest = {.mergeable = mergeable, .entries = 4};
+	uint8_t frame[100];
+	int fds[2];
+
+	loop = test_loop_new();
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+	peer = fds[0];
+	start(fds[1], 0, &guest);
+	nic_frame(frame, sizeof(frame), 1, 2, 3);
+	nic_fill(&nic, 4, 1);
+	peer_sends(frame, sizeof(frame));
+	nic_until(loop, nic.pair->stats.rx_bad == 4);
+	for (int i = 0; i < 4; i++)
+		nic_expect_none(&nic);
+	nic_fill(&nic, 1, 2048);
+	nic_expect(&nic, NULL, frame, sizeof(frame));
+	finish();
+}
+
+START_TEST(g67_buffers_shorter_than_a_header)
+{
+	give_single_bytes(false);
+}
+END_TEST
+
+/* All that there are, together. */
+START_TEST(g67_a_ring_shorter_than_a_header)
+{
+	give_single_bytes(true);
+}
+END_TEST
+
 /* F22: the link goes down, once; nothing waits, nothing is raised. */
 static void lose_peer(int type, int why)
 {
@@ -538,5 +573,5 @@ END_TEST
 SUITE("net_dgram", frames_go_there_and_back, many_at_once, a_slow_peer_makes_the_guest_wait,
       a_peer_that_never_reads, a_guest_without_room_makes_the_peer_wait, headers_go_along,
       wrong_headers_are_dropped, large_packets, a_large_packet_waits_for_room, too_short_and_too_long,
-      the_peer_goes, a_full_peer_goes, udp, a_second_life, the_loop_ends, packets_come_as_the_guest_goes,
-      what_is_refused)
+      g67_buffers_shorter_than_a_header, g67_a_ring_shorter_than_a_header, the_peer_goes, a_full_peer_goes,
+      udp, a_second_life, the_loop_ends, packets_come_as_the_guest_goes, what_is_refused)

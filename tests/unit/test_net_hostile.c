@@ -309,8 +309,13 @@ START_TEST(g67_buffers_that_are_too_short)
 	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, 1);
 	net_give(&r, 0, NET_FREE, 1, NET_FREE);
 	net_host_sends(&r, 0, packet, 100);
+	expect_back(1, 1);
+	if (r.how == NET_ANY) { /* it is not what a packet goes to, and that waits for another */
+		net_give(&r, 0, NET_FREE, 100, NET_FREE);
+		net_expect(&r, 0, packet, 100, 1);
+	}
 	net_host_idle(&r, 0);
-	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, 2);
+	ck_assert_uint_eq(net_stats(&r, 0).rx_oversized, r.how == NET_ANY ? 1 : 2);
 	close_rig();
 }
 END_TEST
