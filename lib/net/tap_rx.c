@@ -106,8 +106,6 @@ static void start_burst(struct vdb__tap_queue *queue)
 	struct vdb_net_room *room;
 	uint32_t count = 0;
 
-	if (!queue->pair)
-		return; /* while asking for room it was found that the guest is through with it */
 	queue->filled = queue->longest = 0;
 	queue->failed = false;
 	queue->spilled = queue->spilled_end = 0;
@@ -281,6 +279,8 @@ void vdb__tap_receive(void *ctx, uint32_t index)
 	if (queue->reading || vdb__load(&queue->tap->gone))
 		return;
 	put_spilled(queue);
+	if (!queue->pair)
+		return; /* while asking for room it was found that the guest is through with it */
 	if (has_spilled(queue))
 		vdb_net_wake(queue->pair, queue->spilled_end - queue->spilled);
 	else

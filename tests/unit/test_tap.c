@@ -269,6 +269,27 @@ START_TEST(what_finds_no_room_is_not_lost)
 }
 END_TEST
 
+/* The driver gives the pair up on another loop, between the netdev's being called for it and its asking. */
+START_TEST(what_finds_no_room_ends_with_the_pair)
+{
+	struct pair_rig_config config = {.mergeable = true, .buf_len = 128};
+
+	open_with(&config);
+	pair_rig_post(&t.pairs, 0, 14);
+	for (uint32_t i = 0; i < 3; i++)
+		ck_assert(tap_rig_send(&t, i, FRAME));
+	RIG_UNTIL(&t.pairs.rig, tap_rig_info(&t).spilled);
+	tap_rig_rest(&t);
+	vdb__store(&t.pairs.net.in_use, 0u);
+	t.netdev->ops.receive(t.netdev->ctx, 0);
+	ck_assert(!t.pairs.pair[0]->open);
+	pair_rig_use(&t.pairs, 1);
+	pair_rig_post(&t.pairs, 0, PAIR_RIG_ENTRIES);
+	ck_assert(tap_rig_send(&t, 7, FRAME));
+	tap_rig_close(&t);
+}
+END_TEST
+
 START_TEST(what_never_fits_is_dropped_and_counted)
 {
 	struct pair_rig_config config = {.mergeable = false, .buf_len = 256};
@@ -368,6 +389,7 @@ int main(void)
 	tcase_add_loop_test(tc, g67_a_guest_without_buffers_is_flooded_in_vain, 0, KINDS);
 	tcase_add_test(tc, packets_longer_than_a_buffer_get_several);
 	tcase_add_test(tc, what_finds_no_room_is_not_lost);
+	tcase_add_test(tc, what_finds_no_room_ends_with_the_pair);
 	tcase_add_test(tc, what_never_fits_is_dropped_and_counted);
 	tcase_add_test(tc, what_is_longer_than_the_mtu_was_comes_whole_or_is_counted);
 	tcase_add_test(tc, jumbo_frames_go_both_ways);
