@@ -52,11 +52,21 @@ void vdb__net_pair_look(struct vdb_net_pair *pair)
 		open_pair(pair);
 }
 
+/* Where it is to be poked; a loop may be gone as soon as it serves no queue. */
+static void poke_at(struct vdb_net_pair *pair, struct vdb_loop *loop)
+{
+	pthread_mutex_lock(&pair->net->netdev->lock);
+	pair->poked_at = loop;
+	pthread_mutex_unlock(&pair->net->netdev->lock);
+}
+
 void vdb__net_pair_opened(struct vdb_net_pair *pair, struct vdb_loop *loop)
 {
-	vdb__store(&pair->loop, loop);
-	if (!pair->queues++)
+	pair->loop = loop;
+	if (!pair->queues++) {
 		pair->failed = false;
+		poke_at(pair, loop);
+	}
 	vdb__net_pair_look(pair);
 }
 
@@ -65,9 +75,11 @@ void vdb__net_pair_closed(struct vdb_net_pair *pair)
 {
 	pair->queues--;
 	vdb__net_pair_look(pair);
+	if (pair->queues)
+		return;
+	poke_at(pair, NULL);
 	/* Whichever was the last: the device may be gone before batches are run. */
-	if (!pair->queues)
-		vdb__list_remove(&pair->rx.batch.link);
+	vdb__list_remove(&pair->rx.batch.link);
 }
 
 /* ---- The driver uses another number of pairs ---- */
@@ -95,13 +107,11 @@ static void poked(struct vdb__post *post, int status)
 
 void vdb__net_pair_poke(struct vdb_net_pair *pair)
 {
-	struct vdb_loop *loop = vdb__load(&pair->loop);
-
 	/* Acquire, pairs with poked(): the loop has let go of the post. */
-	if (!loop || vdb__exchange(&pair->poked, 1u))
+	if (!pair->poked_at || vdb__exchange(&pair->poked, 1u))
 		return;
 	vdb__ref_get(&pair->refs);
-	vdb__loop_post(loop, &pair->poke);
+	vdb__loop_post(pair->poked_at, &pair->poke);
 }
 
 /* ---- Any thread ---- */

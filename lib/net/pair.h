@@ -81,7 +81,8 @@ struct vdb_net_pair {
 	struct vdb__net *net;
 	uint32_t index;
 	struct vdb_backend *backends[VDB__NET_WAYS];
-	uint32_t queues; /* that are served now */
+	struct vdb_loop *loop; /* that serves it, or did so last */
+	uint32_t queues;       /* that are served now */
 	bool open;       /* the netdev has it, */
 	bool closing;    /* but is to give it back, */
 	uint32_t busy;   /* and has so many packets and rooms of it */
@@ -92,8 +93,8 @@ struct vdb_net_pair {
 
 	/* Any thread: so that a poke may come late. */
 	uint32_t refs;
-	struct vdb_loop *loop; /* atomic; once it has been served */
-	uint32_t poked;        /* atomic: `poke` is on its way */
+	struct vdb_loop *poked_at; /* under the netdev's lock; NULL: no queue is served */
+	uint32_t poked;            /* atomic: `poke` is on its way */
 	struct vdb__post poke;
 };
 
@@ -103,7 +104,7 @@ int vdb__net_pair_make(struct vdb__net *net, uint32_t index, struct vdb_net_pair
 /* Its queues are gone. NULL is fine. */
 void vdb__net_pair_drop(struct vdb_net_pair *pair);
 
-/* Any thread: net->in_use has changed. */
+/* Any thread, under the netdev's lock: net->in_use has changed. */
 void vdb__net_pair_poke(struct vdb_net_pair *pair);
 
 /* Of its backends: one of its queues is served, or not any more. */

@@ -131,9 +131,9 @@ void vdb__net_changed(struct vdb__net_device *net)
 	pthread_mutex_lock(&net->net.netdev->lock);
 	if (net->elsewhere.changed)
 		net->elsewhere.changed(net->elsewhere.arg);
-	pthread_mutex_unlock(&net->net.netdev->lock);
 	for (uint32_t i = 0; net->pairs && i < net->npairs; i++)
 		vdb__net_pair_poke(net->pairs[i]);
+	pthread_mutex_unlock(&net->net.netdev->lock);
 }
 
 void vdb__net_forget(struct vdb__net_device *net)
@@ -257,8 +257,9 @@ VDB_EXPORT int vdb_net_link(struct vdb_virtio *device, bool up)
 		return -EINVAL;
 	if (vdb__exchange(&net->net.down, (uint32_t)!up) != up)
 		return 0;
-	vdb_virtio_config_changed(device);
-	vdb__net_changed(net);
+	pthread_mutex_lock(&net->net.netdev->lock);
+	link_changed(net);
+	pthread_mutex_unlock(&net->net.netdev->lock);
 	return 0;
 }
 

@@ -80,7 +80,7 @@ bool vdb__net_serves(const struct vdb__net_device *net, uint32_t pair);
 /* changed() does not run, and does not come, any more. */
 void vdb__net_forget(struct vdb__net_device *net);
 
-/* The pairs in use, or the link, are others. */
+/* Other pairs are in use. */
 void vdb__net_changed(struct vdb__net_device *net);
 
 void vdb__net_free(void *ctx);

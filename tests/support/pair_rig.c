@@ -168,8 +168,10 @@ void pair_rig_close(struct pair_rig *r)
 void pair_rig_use(struct pair_rig *r, uint32_t pairs)
 {
 	vdb__store(&r->net.in_use, pairs);
+	pthread_mutex_lock(&r->net.netdev->lock);
 	for (uint32_t i = 0; i < r->config.pairs; i++)
 		vdb__net_pair_poke(r->pair[i]);
+	pthread_mutex_unlock(&r->net.netdev->lock);
 	rig_turns(&r->rig, 4);
 }
 

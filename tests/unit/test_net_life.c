@@ -276,6 +276,9 @@ START_TEST(the_loop_ends)
 	virtio_rig_end_loop(&r.v);
 	ck_assert_uint_eq(r.port[0].closes, 1);
 	ck_assert_uint_eq(r.port[0].cancels, 4);
+	/* What is told to the device from now on is not told there. */
+	ck_assert_int_eq(vdb_net_link(r.v.device, false), 0);
+	vdb__net_changed(vdb__virtio_ctx(r.v.device, &vdb__net_device_ops));
 	net_rig_close(&r);
 }
 END_TEST
