@@ -88,7 +88,7 @@ static int take_mac(struct net *net, const char *value)
 	unsigned b[6];
 	int end = 0;
 
-	if (strlen(value) != 17 ||
+	if (strlen(value) != 17 || strspn(value, "0123456789abcdefABCDEF:") != 17 ||
 	    sscanf(value, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) != 6 ||
 	    end != 17)
 		return complain("--net mac %.40s: must be like 52:54:00:12:34:56", value);
