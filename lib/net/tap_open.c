@@ -60,7 +60,7 @@ static int cannot_have(const char *name, uint32_t pairs, uint32_t have, int err)
 	if (err == EPERM || err == EACCES)
 		return not_permitted(name);
 	if (err == EBUSY)
-		return vdb__fail(EBUSY, "tap %s: is in use by another process", name);
+		return vdb__fail(EBUSY, "tap %s: is in use already; end what uses it, or take another", name);
 	if (err == E2BIG || err == ENFILE)
 		return vdb__fail(EINVAL, "tap %s: has no queue for pair %u of %u", name, have + 1, pairs);
 	if (err == EINVAL && *name && if_nametoindex(name))

@@ -316,7 +316,7 @@ START_TEST(one_that_is_in_use_is_busy)
 	struct vdb_tap_config config = config_of("busy", 0);
 	int fd = netns_queue("busy", VNET);
 
-	refused(&config, -EBUSY, "another process");
+	refused(&config, -EBUSY, "in use already");
 	close(fd);
 }
 END_TEST
