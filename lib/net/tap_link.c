@@ -22,7 +22,9 @@ struct vdb__tap_watch {
 	struct vdb__netfd *fd;
 	uint32_t index;
 	pthread_mutex_t lock;
-	struct vdb__tap_link link; /* under the lock */
+	/* Under the lock. */
+	struct vdb__tap_link link;
+	uint8_t message[MESSAGE_MAX];
 };
 
 /* ---- Messages ---- */
@@ -82,17 +84,13 @@ static void take_message(struct vdb__tap_watch *watch, const uint8_t *at, size_t
 /* All that is there. Messages that were lost do not matter: the state comes last, by an answer. */
 static void take_messages(struct vdb__tap_watch *watch)
 {
-	uint8_t *bytes = malloc(MESSAGE_MAX);
 	ssize_t len;
 
-	while (bytes) {
-		len = recv(watch->fd->fd, bytes, MESSAGE_MAX, MSG_DONTWAIT);
+	do {
+		len = recv(watch->fd->fd, watch->message, sizeof(watch->message), MSG_DONTWAIT);
 		if (len > 0)
-			take_message(watch, bytes, (size_t)len);
-		else if (len == 0 || (errno != EINTR && errno != ENOBUFS))
-			break;
-	}
-	free(bytes);
+			take_message(watch, watch->message, (size_t)len);
+	} while (len > 0 || (len < 0 && (errno == EINTR || errno == ENOBUFS)));
 }
 
 /* The kernel answers before it returns. */
