@@ -15,6 +15,7 @@
 
 #include "base/atomic.h"
 #include "base/error.h"
+#include "io/request.h"
 #include "net/tap.h"
 
 #define PATIENCE_NS 1000000000u
@@ -159,7 +160,8 @@ static void write_done(struct vdb_io *io, int64_t result)
 
 	queue->retrying -= retried;
 	packet->scratch[RETRYING] = false;
-	if (result == -EAGAIN) {
+	/* Who has been asked to end it does not ask again. */
+	if (result == -EAGAIN && !((struct vdb__request *)packet)->cancelled) {
 		vdb__count(&queue->stats.stalls, !retried);
 		wait_for_room(queue, packet, retried);
 		return;

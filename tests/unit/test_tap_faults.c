@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "io/lane.h"
 #include "leak.h"
 #include "net/tap.h"
 #include "run.h"
@@ -210,6 +211,7 @@ END_TEST
 
 /* No tap can be made to say it at will; the system calls of the engine that makes them can. */
 static int refusals; /* writes that are refused yet; -1: all */
+static bool cancels; /* the guest takes its packets back meanwhile */
 
 ssize_t __real_pwritev2(int fd, const struct iovec *iov, int niov, off_t offset, int flags);
 ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int niov, off_t offset, int flags);
@@ -220,6 +222,8 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int niov, off_t offset,
 		return __real_pwritev2(fd, iov, niov, offset, flags);
 	if (refusals > 0)
 		refusals--;
+	if (cancels)
+		vdb__lane_cancel(t.pairs.tx[0].lane);
 	errno = EAGAIN;
 	return -1;
 }
@@ -318,6 +322,20 @@ START_TEST(f22_a_reset_does_not_wait_for_the_tap)
 }
 END_TEST
 
+/* The kernel had it when the guest took it back, and gives it back only now. */
+START_TEST(f22_what_was_taken_back_does_not_wait_for_the_tap)
+{
+	if (!can_be_refused())
+		return;
+	cancels = true;
+	send_refused(-1, 1, FRAME);
+	RIG_UNTIL(&t.pairs.rig, !pair_rig_sending(&t.pairs, 0));
+	ck_assert_uint_eq(tap_rig_info(&t).stalls, 0);
+	ck_assert_uint_eq(pair_rig_stats(&t.pairs, 0).tx_dropped, 1);
+	tap_rig_close(&t);
+}
+END_TEST
+
 /* ---- Memory ---- */
 
 START_TEST(memory_that_cannot_be_written_costs_the_packet)
@@ -403,6 +421,7 @@ int main(void)
 	tcase_add_loop_test(tc, packets_that_waited_go_in_order, 0, 3);
 	tcase_add_test(tc, small_packets_wait_as_others_do);
 	tcase_add_test(tc, f22_a_reset_does_not_wait_for_the_tap);
+	tcase_add_test(tc, f22_what_was_taken_back_does_not_wait_for_the_tap);
 	tcase_add_test(tc, memory_that_cannot_be_written_costs_the_packet);
 	tcase_add_test(tc, every_failure_to_open_is_undone);
 	tcase_add_test(tc, nothing_is_left);
