@@ -99,6 +99,8 @@ static void call_netdev(struct vdb__batch *batch)
 	} else if (rx->call == VDB__NET_FRESH) {
 		rx->call = VDB__NET_LOOKED;
 		vdb__loop_batch(pair->loop, batch);
+		/* There was enough when it asked, but it has taken of that since. */
+		vdb_backend_wake(pair->backends[VDB__NET_RX]);
 	} else if (rx->call == VDB__NET_LOOKED && rx->free) {
 		rx->call = VDB__NET_STALLED;
 		vdb__count(&pair->stats.rx_stalls, 1);

@@ -184,6 +184,43 @@ START_TEST(packets_wait_for_buffers)
 }
 END_TEST
 
+static int ask(void *port)
+{
+	vdb_net_wake(((struct net_port *)port)->pair, 1);
+	return 0;
+}
+
+/* It says that there are packets, and gives them before it is called. */
+static int ask_and_put_all(void *arg)
+{
+	struct net_port *port = arg;
+	const struct iovec iov = {packet, 100};
+
+	vdb_net_wake(port->pair, 1);
+	while (!vdb_net_put(port->pair, &iov, 1, 100))
+		;
+	return 0;
+}
+
+START_TEST(it_is_called_though_it_took_all_meanwhile)
+{
+	uint32_t before;
+
+	open_with(0);
+	net_packet(packet, 100, 1);
+	net_give_many(&r, 0, 8, 1600);
+	(void)net_host_call(&r, 0, ask);
+	virtio_rig_wait(&r.port[0].receives, 1);
+	before = r.port[0].receives;
+	(void)net_host_call(&r, 0, ask_and_put_all);
+	for (uint32_t i = 0; i < net_stats(&r, 0).rx_packets; i++)
+		net_expect(&r, 0, packet, 100, 1);
+	net_give(&r, 0, NET_FREE, 1600, NET_FREE);
+	virtio_rig_wait(&r.port[0].receives, before + 1);
+	finish();
+}
+END_TEST
+
 START_TEST(one_packet_in_many_buffers)
 {
 	const uint32_t len = 9014 + 12;
@@ -296,6 +333,7 @@ int main(void)
 	tcase_add_test(tc, what_is_not_sent_is_counted);
 	tcase_add_loop_test(tc, packets_come_in, 0, 8 * LAYOUTS);
 	tcase_add_loop_test(tc, packets_wait_for_buffers, 0, LAYOUTS);
+	tcase_add_test(tc, it_is_called_though_it_took_all_meanwhile);
 	tcase_add_loop_test(tc, one_packet_in_many_buffers, 0, 4 * LAYOUTS);
 	tcase_add_loop_test(tc, buffers_are_used_in_order, 0, LAYOUTS);
 	tcase_add_loop_test(tc, a_packet_of_64_kib, 0, LAYOUTS);
