@@ -57,11 +57,14 @@ struct vdb_net_stats {
 	uint64_t tx_dropped; /* by the netdev, or since the link is down or the pair not in use */
 	uint64_t rx_packets;
 	uint64_t rx_bytes;
-	uint64_t rx_dropped;   /* by the netdev, or since the link is down or the pair not in use */
-	uint64_t rx_filtered;  /* not wanted by the driver: address, or VLAN */
-	uint64_t rx_oversized; /* longer than what the driver gave, or may give at a time, has room for */
-	uint64_t rx_bad;       /* buffers that cannot be used, and went back */
-	uint64_t rx_stalls;    /* times that packets were there and no buffers, or no budget */
+	/* By the netdev, since the link is down or the pair not in use, or with offloads that the driver
+	 * has not agreed to. */
+	uint64_t rx_dropped;
+	uint64_t rx_filtered; /* not wanted by the driver: address, or VLAN */
+	/* Longer than what the driver gave, or may give at a time, has room for, or than its MTU. */
+	uint64_t rx_oversized;
+	uint64_t rx_bad;    /* buffers that cannot be used, and went back */
+	uint64_t rx_stalls; /* times that packets were there and no buffers, or no budget */
 };
 
 #define VDB_NET_ALL UINT32_MAX

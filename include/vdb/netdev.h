@@ -150,9 +150,10 @@ VDB_MUST_CHECK int vdb_net_take(struct vdb_net_pair *pair, uint32_t len, struct 
  * may lie elsewhere. -EAGAIN, -EMSGSIZE (the room is still to be given back): as above. */
 VDB_MUST_CHECK int vdb_net_grow(struct vdb_net_room *room, uint32_t len);
 
-/* The first `len` bytes of the room are a packet, its header included, and the guest is given it. 0: there
- * was none after all, and the room is free for another; -errno: likewise, and a drop is counted (-EMSGSIZE:
- * as one that does not fit). */
+/* The first `len` bytes of the room are a packet, its header included, and the guest is given it; but for one
+ * with offloads that the driver does not take (any more), or longer than the MTU that it knows, which is
+ * dropped and counted. 0: there was none after all, and the room is free for another; -errno: likewise, and a
+ * drop is counted (-EMSGSIZE: as one that does not fit). */
 void vdb_net_deliver(struct vdb_net_room *room, int64_t len);
 
 /* A packet that lies in host memory, `len` bytes of it: the same in one call, by a copy. -EAGAIN, -EMSGSIZE:

@@ -88,12 +88,13 @@ static int set_up(struct vdb_cable *cable, uint32_t n)
 
 	net->in_use = 1;
 	net->offloads = agreed(other, netdev);
+	net->sends = agreed(netdev, other);
 	net->longest = net->usual = VDB_NET_MAX;
 	net->failed = failed;
 	net->arg = &cable->ends[n];
 	vdb__net_filter_reset(&net->filter, 0);
 	if (netdev->ops.offload) {
-		int rc = netdev->ops.offload(netdev->ctx, agreed(netdev, other));
+		int rc = netdev->ops.offload(netdev->ctx, net->sends);
 
 		if (rc)
 			return rc;

@@ -3,39 +3,11 @@
 #include <endian.h>
 
 #include "net/pair.h"
+#include "net/vnet.h"
 
-#define GSO_USO 5u /* VIRTIO_NET_HDR_GSO_UDP_L4, which linux/virtio_net.h of older systems lacks */
 /* What one packet may become. A guest that lets a host cut 64 KiB into single bytes keeps it busy for longer
  * than all that it pays for; Linux' own smallest segments are larger than this makes them. */
 #define MAX_SEGMENTS 2048u
-
-/* Which offload a type is of; 0: none that there is. */
-static uint32_t offload_of(uint8_t type)
-{
-	switch (type) {
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		return VDB_NET_TSO4;
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		return VDB_NET_TSO6;
-	case VIRTIO_NET_HDR_GSO_UDP:
-		return VDB_NET_UFO;
-	case GSO_USO:
-		return VDB_NET_USO4 | VDB_NET_USO6;
-	default:
-		return 0;
-	}
-}
-
-static bool type_can_be(uint8_t type, uint32_t offloads)
-{
-	uint32_t offload = offload_of(type & (VIRTIO_NET_HDR_GSO_ECN - 1));
-
-	if (!(offload & offloads))
-		return false;
-	if (!(type & VIRTIO_NET_HDR_GSO_ECN))
-		return true;
-	return offloads & VDB_NET_ECN && offload & (VDB_NET_TSO4 | VDB_NET_TSO6);
-}
 
 static bool checksum_can_be(const struct virtio_net_hdr_v1 *header, uint32_t len, uint32_t offloads)
 {
@@ -49,8 +21,8 @@ static bool segments_can_be(const struct virtio_net_hdr_v1 *header, uint32_t len
 {
 	uint32_t size = le16toh(header->gso_size);
 
-	return type_can_be(header->gso_type, offloads) && header->flags && size && size < UINT16_MAX &&
-	       len / size < MAX_SEGMENTS && le16toh(header->hdr_len) <= len;
+	return vdb__vnet_type_fits(header->gso_type, offloads) && header->flags && size &&
+	       size < UINT16_MAX && len / size < MAX_SEGMENTS && le16toh(header->hdr_len) <= len;
 }
 
 bool vdb__net_header_check(struct virtio_net_hdr_v1 *header, uint32_t len, uint32_t offloads)

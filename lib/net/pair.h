@@ -30,11 +30,13 @@ struct vdb__net {
 	struct vdb__net_filter filter;
 	uint32_t in_use; /* pairs that the driver uses; atomic */
 	uint32_t down;   /* the link, as the embedder wants it; atomic */
+	uint32_t sends;  /* VDB_NET_*, that packets to the guest may ask for; atomic */
 	/* Agreed on with the driver, set while no queue is served. */
 	bool mergeable;
 	uint32_t offloads; /* VDB_NET_*, that packets from the guest may ask for */
 	uint32_t longest;  /* packet that it may be sent; */
 	uint32_t usual;    /* without offloads */
+	uint32_t most;     /* that it may be sent without segments; 0: any */
 	/* A pair could not be opened: the host's fault. Its queue. */
 	void (*failed)(void *arg, uint32_t queue);
 	void *arg;
@@ -83,10 +85,10 @@ struct vdb_net_pair {
 	struct vdb_backend *backends[VDB__NET_WAYS];
 	struct vdb_loop *loop; /* that serves it, or did so last */
 	uint32_t queues;       /* that are served now */
-	bool open;       /* the netdev has it, */
-	bool closing;    /* but is to give it back, */
-	uint32_t busy;   /* and has so many packets and rooms of it */
-	bool failed;     /* it did not want it */
+	bool open;             /* the netdev has it, */
+	bool closing;          /* but is to give it back, */
+	uint32_t busy;         /* and has so many packets and rooms of it */
+	bool failed;           /* it did not want it */
 	struct vdb_lane *tx_lane;
 	struct vdb__net_rx rx;
 	struct vdb_net_stats stats; /* atomic, one writer */

@@ -17,6 +17,7 @@
 #include "io/lane.h"
 #include "net/copy.h"
 #include "net/pair.h"
+#include "net/vnet.h"
 
 #define NUM_BUFFERS offsetof(struct virtio_net_hdr_v1, num_buffers)
 #define SHORTEST (VDB_NET_HDR + VDB__NET_FRAME_MIN) /* packet that there is */
@@ -383,6 +384,49 @@ static bool is_wanted(const struct vdb_net_pair *pair, const struct vdb_net_room
 	return vdb__net_filter_takes(filter, frame);
 }
 
+/* Somebody waits for it. */
+static bool is_served(const struct vdb_net_pair *pair)
+{
+	return !pair->closing && pair->index < vdb__load(&pair->net->in_use) && !vdb__net_is_down(pair->net);
+}
+
+struct head {
+	uint8_t flags, type;
+};
+
+static struct head head_of(const struct vdb_net_room *room)
+{
+	struct head head;
+
+	if (room->iov->iov_len >= sizeof(head))
+		memcpy(&head, room->iov->iov_base, sizeof(head));
+	else
+		vdb__iov_get(room->iov, 0, &head, sizeof(head));
+	return head;
+}
+
+/* The netdev has been told, but what comes now the outside may have had before (5.1.6.4.1). That a checksum
+ * is good a guest that takes none may not be told. 0, or why it is not to have the packet. */
+static int check_head(const struct vdb__net *net, const struct vdb_net_room *room, uint32_t len)
+{
+	uint32_t sends = vdb__load(&net->sends);
+	struct head head = head_of(room);
+
+	if (head.type == VDB__VNET_GSO_NONE && net->most && len > net->most)
+		return -EMSGSIZE;
+	if (!head.flags && !head.type)
+		return 0;
+	if (!vdb__vnet_type_fits(head.type, sends))
+		return -EPROTO;
+	if (sends & VDB_NET_CSUM || !head.flags)
+		return 0;
+	if (head.flags & VDB__VNET_NEEDS_CSUM)
+		return -EPROTO;
+	head.flags = 0;
+	vdb__iov_put(room->iov, 0, &head, sizeof(head));
+	return 0;
+}
+
 /* Of the header, which may lie in pieces. */
 static void tell_buffers(const struct vdb_net_room *room, uint16_t n)
 {
@@ -424,14 +468,26 @@ static void hand_over(struct vdb_net_pair *pair, struct vdb__net_room *room, uin
 	}
 }
 
+/* The same of a packet of this length, or its length. */
+static int64_t judge(const struct vdb_net_pair *pair, const struct vdb_net_room *room, int64_t len)
+{
+	int rc;
+
+	if (len < SHORTEST || len > room->len || !is_served(pair))
+		return -EINVAL;
+	rc = check_head(pair->net, room, (uint32_t)len);
+	return rc ? rc : len;
+}
+
 static void deliver(struct vdb_net_pair *pair, struct vdb__net_room *room, int64_t len)
 {
 	if (!len)
 		return;
+	if (len > 0)
+		len = judge(pair, &room->pub, len);
 	if (len == -EMSGSIZE)
 		(void)too_long(pair);
-	else if (len < SHORTEST || len > room->pub.len || pair->closing ||
-	         vdb__net_is_down(pair->net))
+	else if (len < 0)
 		vdb__count(&pair->stats.rx_dropped, 1);
 	else if (!is_wanted(pair, &room->pub, (uint32_t)len))
 		vdb__count(&pair->stats.rx_filtered, 1);

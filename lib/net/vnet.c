@@ -35,6 +35,18 @@ static uint32_t segmenters(uint8_t type)
 	}
 }
 
+bool vdb__vnet_type_fits(uint8_t type, uint32_t offloads)
+{
+	uint32_t segmenter = segmenters(type & (VDB__VNET_GSO_ECN - 1));
+
+	if (type == VDB__VNET_GSO_NONE)
+		return true;
+	if (type & VDB__VNET_GSO_ECN &&
+	    !(offloads & VDB_NET_ECN && segmenter & (VDB_NET_TSO4 | VDB_NET_TSO6)))
+		return false;
+	return segmenter & offloads;
+}
+
 static bool csum_fits(const struct vdb__vnet *h, uint32_t len, uint32_t offloads)
 {
 	if (h->flags & ~(VDB__VNET_NEEDS_CSUM | VDB__VNET_DATA_VALID))
@@ -50,10 +62,8 @@ static bool gso_fits(const struct vdb__vnet *h, uint32_t len, uint32_t offloads)
 {
 	if (h->gso_type == VDB__VNET_GSO_NONE)
 		return true;
-	if (h->gso_type & VDB__VNET_GSO_ECN && !(offloads & VDB_NET_ECN))
-		return false;
-	return segmenters(h->gso_type & ~VDB__VNET_GSO_ECN & 0xff) & offloads && h->gso_size &&
-	       h->hdr_len <= len && h->flags & VDB__VNET_NEEDS_CSUM;
+	return vdb__vnet_type_fits(h->gso_type, offloads) && h->gso_size && h->hdr_len <= len &&
+	       h->flags & VDB__VNET_NEEDS_CSUM;
 }
 
 bool vdb__vnet_fits(const uint8_t header[VDB_NET_HDR], uint32_t len, uint32_t offloads)

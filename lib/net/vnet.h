@@ -29,6 +29,9 @@ struct vdb__vnet {
 
 struct vdb__vnet vdb__vnet_get(const uint8_t header[VDB_NET_HDR]);
 
+/* Segments of this type may go to somebody who does `offloads` (VDB_NET_*); NONE may always. */
+bool vdb__vnet_type_fits(uint8_t type, uint32_t offloads);
+
 /* A frame of `len` bytes may go to somebody who takes `offloads` (VDB_NET_*) with this header: it asks for
  * nothing else, and points to nothing outside. */
 bool vdb__vnet_fits(const uint8_t header[VDB_NET_HDR], uint32_t len, uint32_t offloads);

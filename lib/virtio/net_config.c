@@ -120,12 +120,16 @@ uint64_t vdb__net_switched(const struct vdb__net_device *net)
 int vdb__net_switch(struct vdb__net_device *net, uint64_t guest)
 {
 	const struct vdb_netdev *netdev = net->net.netdev;
+	uint32_t sends = vdb__net_sends(guest), before = net->net.sends;
 	int rc = 0;
 
 	if (!fit(guest))
 		return vdb__fail(EINVAL, "net: offloads %#llx do not go together", (unsigned long long)guest);
+	/* Of both kinds there are some meanwhile. */
+	vdb__store(&net->net.sends, before | sends);
 	if (netdev->ops.offload)
-		rc = netdev->ops.offload(netdev->ctx, vdb__net_sends(guest));
+		rc = netdev->ops.offload(netdev->ctx, sends);
+	vdb__store(&net->net.sends, rc ? before : sends);
 	if (!rc)
 		vdb__store(&net->guest, guest);
 	return rc;
@@ -139,6 +143,9 @@ static void agree(struct vdb__net_device *net, uint64_t features)
 	common->mergeable = features & BIT(VIRTIO_NET_F_MRG_RXBUF);
 	common->offloads = takes_of(features);
 	common->usual = VDB_NET_HDR + VDB__NET_FRAME_MIN + VLAN_TAG + (net->mtu ? net->mtu : DEFAULT_MTU);
+	common->most = features & BIT(VIRTIO_NET_F_MTU)
+	                       ? VDB_NET_HDR + VDB__NET_FRAME_MIN + 2 * VLAN_TAG + net->mtu
+	                       : 0;
 	common->longest = features & GUEST_GSO ? VDB_NET_MAX : common->usual;
 	vdb__net_filter_vlans(&common->filter, !(features & BIT(VIRTIO_NET_F_CTRL_VLAN)));
 }
@@ -177,6 +184,7 @@ void vdb__net_begin(struct vdb__net_device *net)
 	vdb__store(&net->net.in_use, 1u);
 	vdb__store(&net->announce, 0u);
 	vdb__store(&net->guest, (uint64_t)0);
+	vdb__store(&net->net.sends, 0u);
 	agree(net, 0);
 }
 
@@ -187,10 +195,16 @@ static void reset(void *ctx)
 
 /* ---- Config space ---- */
 
+/* Asked for just as another driver took over, it may be one that does not know of it. */
+static uint32_t announce_of(const struct vdb__net_device *net)
+{
+	return net->accepted & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) ? vdb__load(&net->announce) : 0;
+}
+
 static uint16_t status_of(const struct vdb__net_device *net)
 {
 	return (uint16_t)((vdb__net_is_down(&net->net) ? 0 : VIRTIO_NET_S_LINK_UP) |
-	                  (vdb__load(&net->announce) ? VIRTIO_NET_S_ANNOUNCE : 0));
+	                  (announce_of(net) ? VIRTIO_NET_S_ANNOUNCE : 0));
 }
 
 static void config_read(void *ctx, uint32_t offset, void *data, uint32_t len)
@@ -252,7 +266,7 @@ static int save(void *ctx, void *buf, size_t *len)
 	        .mac = filter->mac,
 	        .guest = net->guest,
 	        .in_use = net->net.in_use,
-	        .announce = vdb__load(&net->announce),
+	        .announce = announce_of(net),
 	        .modes = filter->modes,
 	};
 

@@ -131,6 +131,7 @@ void pair_rig_open(struct pair_rig *r, struct vdb_netdev *netdev, const struct p
 	        .in_use = r->config.pairs,
 	        .mergeable = config->mergeable,
 	        .offloads = config->offloads,
+	        .sends = config->offloads,
 	        .longest = config->offloads & ~VDB_NET_CSUM ? VDB_NET_MAX : VDB_NET_HDR + 1518,
 	        .usual = VDB_NET_HDR + 1518,
 	        .failed = pair_failed,

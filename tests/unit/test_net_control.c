@@ -211,6 +211,20 @@ START_TEST(it_announces_itself)
 }
 END_TEST
 
+/* Asked for as one driver goes, read by another that does not know of it. */
+START_TEST(who_cannot_announce_itself_is_not_asked_to)
+{
+	struct vdb__net_device *net;
+
+	open_with(BIT(STATUS), 1);
+	ck_assert_int_eq(vdb_net_announce(r.v.device), -EOPNOTSUPP);
+	net = vdb__virtio_ctx(r.v.device, &vdb__net_device_ops);
+	vdb__store(&net->announce, 1u);
+	ck_assert_uint_eq(status(), VIRTIO_NET_S_LINK_UP);
+	close_rig();
+}
+END_TEST
+
 static uint8_t offloads(uint64_t features)
 {
 	features = htole64(features);
@@ -437,6 +451,7 @@ int main(void)
 	tcase_add_test(tc, vlans);
 	tcase_add_test(tc, its_address_may_be_another);
 	tcase_add_test(tc, it_announces_itself);
+	tcase_add_test(tc, who_cannot_announce_itself_is_not_asked_to);
 	tcase_add_test(tc, offloads_are_switched);
 	tcase_add_test(tc, pairs_are_opened_and_closed);
 	tcase_add_test(tc, a_pair_that_is_closed_gives_back);

@@ -190,6 +190,13 @@ START_TEST(a_guest_that_takes_nothing_gets_segments_with_checksums)
 }
 END_TEST
 
+/* As the device does it. */
+static void agree(uint32_t offloads)
+{
+	ck_assert_int_eq(t.netdev->ops.offload(t.netdev->ctx, offloads), 0);
+	vdb__store(&t.pairs.net.sends, offloads);
+}
+
 /* It changes its mind (5.1.6.5.6): what comes after is as it wants it. */
 START_TEST(offloads_change_while_packets_flow)
 {
@@ -197,7 +204,7 @@ START_TEST(offloads_change_while_packets_flow)
 	for (int round = 0; round < 6; round++) {
 		uint32_t got = 0;
 
-		ck_assert_int_eq(t.netdev->ops.offload(t.netdev->ctx, round % 2 ? ALL : 0), 0);
+		agree(round % 2 ? ALL : 0);
 		send_large();
 		for (; got < LARGE; got += pair_rig_receive(&t.pairs, 0, in) - VDB_NET_HDR - 54)
 			;
@@ -206,6 +213,43 @@ START_TEST(offloads_change_while_packets_flow)
 	}
 	/* Nobody's, or one half of what goes in twos only. */
 	ck_assert_int_eq(t.netdev->ops.offload(t.netdev->ctx, VDB_NET_CSUM | VDB_NET_USO4), 0);
+	tap_rig_close(&t);
+}
+END_TEST
+
+/* One packet that has no checksum yet. */
+static void send_partial(void)
+{
+	uint32_t len = make(out + PLAIN_HDR, IPPROTO_TCP, (const uint8_t *)"\x02guest", 100);
+	uint8_t header[VDB_NET_HDR];
+
+	make_header(header, IPPROTO_TCP, 0, 0);
+	memcpy(out, header, PLAIN_HDR);
+	ck_assert_int_eq(send(t.socket, out, PLAIN_HDR + len, 0), PLAIN_HDR + len);
+}
+
+static uint64_t lost(void)
+{
+	struct vdb_net_stats stats = pair_rig_stats(&t.pairs, 0);
+
+	return stats.rx_dropped + stats.rx_oversized;
+}
+
+/* What the tap had by then it does not get. */
+START_TEST(offloads_change_with_packets_in_the_tap)
+{
+	open_with(ALL);
+	for (uint64_t round = 1; round <= 3; round++) {
+		tap_rig_rest(&t);
+		agree(ALL);
+		if (_i)
+			send_large();
+		else
+			send_partial();
+		agree(0);
+		RIG_UNTIL(&t.pairs.rig, lost() == round);
+	}
+	ck_assert_uint_eq(pair_rig_poll(&t.pairs, 0, in), 0);
 	tap_rig_close(&t);
 }
 END_TEST
@@ -325,6 +369,7 @@ int main(void)
 	tcase_add_test(tc, a_guest_that_takes_segments_gets_64_kib_at_once);
 	tcase_add_test(tc, a_guest_that_takes_nothing_gets_segments_with_checksums);
 	tcase_add_test(tc, offloads_change_while_packets_flow);
+	tcase_add_loop_test(tc, offloads_change_with_packets_in_the_tap, 0, 2);
 	tcase_add_test(tc, segments_of_64_kib_leave_at_once);
 	tcase_add_test(tc, partial_checksums_are_made_good_or_trusted);
 	tcase_add_test(tc, datagrams_of_64_kib_arrive_as_segments);
