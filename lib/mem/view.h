@@ -105,14 +105,10 @@ static inline void *vdb__view_ptr(struct vdb__view *view, vdb_gpa_t gpa, uint64_
  * of a packet. A hint: nothing is promised of gpa. */
 static inline void vdb__view_prefetch(const struct vdb__view *view, vdb_gpa_t gpa, uint32_t len)
 {
-	const uint8_t *host;
-
-	if (!vdb__entry_has(view->word, gpa))
-		return;
-	host = vdb__entry_host(view->word, gpa);
-	__builtin_prefetch(host);
-	if (len > 64)
-		__builtin_prefetch(host + 64);
+	if (vdb__entry_has(view->word, gpa))
+		__builtin_prefetch(vdb__entry_host(view->word, gpa));
+	if (len > 64 && vdb__entry_holds(view->word, gpa, 65, VDB__READ))
+		__builtin_prefetch(vdb__entry_host(view->word, gpa + 64));
 }
 
 /*

@@ -5,6 +5,7 @@
 /* BROKEN: no_count lib/mem/map.c s/return i < map->count && map/return map/ */
 /* BROKEN: no_readonly lib/mem/view.h s/access == VDB__READ ||/1 ||/ */
 /* BROKEN: no_hint_check lib/mem/view.h s/if (vdb__entry_has(view->word, gpa))/if (1)/ */
+/* BROKEN: no_second_check lib/mem/view.h s/if (len > 64 ../if (1 ||/ */
 /* BROKEN: no_word_check lib/mem/access.c s/return .entry ? 0 :/return 1 ? 0 :/ */
 /*
  * A guest address that may be any becomes a pointer, to so many bytes and no fewer, in one region, which may
