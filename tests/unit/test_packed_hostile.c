@@ -332,7 +332,7 @@ START_TEST(g49_packed_flips)
 	pthread_t thread;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, flip, virtq_packed_desc(&p.d, 0)), 0);
-	for (unsigned round = 0; round < test_rounds(5000) || popped < 1000; round++) {
+	for (unsigned round = 0; test_goes_on(round, 5000) || popped < 1000; round++) {
 		(void)sched_yield(); /* the other one must get on, whoever else wants the CPUs */
 		ck_assert_int_eq(vdb_virtq_create(p.ram.mem, &p.d.config, &queue), 0);
 		vdb_queue_destroy(p.queue);

@@ -365,7 +365,7 @@ static void flip(void *(*fn)(void *), void *arg, unsigned rounds)
 
 	vdb__store(&stop, 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, fn, arg), 0);
-	for (rounds = test_rounds(rounds); rounds; rounds--) {
+	for (uint64_t round = 0; test_goes_on(round, rounds); round++) {
 		/* The guest's indices are good, unless the thread is at them. */
 		if (fn != flip_indices) {
 			vdb__store(&shared->cq_head.value, tail);

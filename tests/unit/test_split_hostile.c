@@ -390,7 +390,7 @@ START_TEST(g49_flips)
 
 	p.d.config.flags |= VDB_VIRTQ_RESUME;
 	ck_assert_int_eq(pthread_create(&thread, NULL, flip, virtq_desc(&p.d, 0)), 0);
-	for (unsigned round = 0; round < test_rounds(5000) || popped < 1000; round++) {
+	for (unsigned round = 0; test_goes_on(round, 5000) || popped < 1000; round++) {
 		(void)sched_yield(); /* the other one must get on, whoever else wants the CPUs */
 		p.d.config.position = vdb__load(&virtq_used(&p.d)->idx);
 		ck_assert_int_eq(vdb_virtq_create(p.ram.mem, &p.d.config, &queue), 0);
