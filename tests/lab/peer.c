@@ -415,13 +415,30 @@ static int begin(struct talks *t)
 	return watch(t->epoll, c->fd, c->events, c, false) ? fail("epoll_ctl") : 0;
 }
 
+/* Which, and how far they have come. */
+static int stalled(const struct talks *t)
+{
+	unsigned told = 0;
+
+	for (uint64_t i = 0; i < t->at_once && told < 20; i++) {
+		const struct talk *c = &t->all[i];
+
+		if (c->fd < 0)
+			continue;
+		fprintf(stderr, "peer: connection %" PRIu64 ": sent %" PRIu64 ", back %" PRIu64 "\n", c->id,
+		        c->sent, c->received);
+		told++;
+	}
+	return wrong("nothing has come or gone for two minutes");
+}
+
 static int go_on(struct talks *t)
 {
 	struct epoll_event events[64];
 	int n = epoll_wait(t->epoll, events, 64, 120000);
 
 	if (n <= 0)
-		return wrong("nothing has come or gone for two minutes");
+		return stalled(t);
 	for (int i = 0; i < n; i++) {
 		struct talk *c = events[i].data.ptr;
 		int rc = talk_step(t->epoll, c);

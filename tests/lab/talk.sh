@@ -54,7 +54,7 @@ check()
 	if ((status)); then
 		failed=1
 		echo "FAIL $1: status $status"
-		tail -n 25 said | sed 's/^/    /'
+		tail -n 60 said | sed 's/^/    /'
 	else
 		grep '^lab: ' said | sed 's/^/    /'
 		echo "pass $1 ($((SECONDS - began)) s)"
@@ -117,7 +117,24 @@ answer()
 	: >dead
 	printf '%s' "$text"
 	cat vmm.log
+	tell_vmm
 	no "the guest says nothing any more"
+}
+
+# What tinyvmm's threads do, twice, and what it has counted: whose fault it is that nothing goes on.
+tell_vmm()
+{
+	local task turn
+
+	for turn in 1 2; do
+		for task in "/proc/$vmm/task/"*; do
+			echo "thread $(cat "$task/comm"): state, ticks: $(cut -d ' ' -f 3,14,15 "$task/stat") $(cat "$task/wchan")"
+		done 2>/dev/null
+		sleep 2
+	done
+	patience=10
+	(stats) && tr -d ' \n' <stats.json | sed 's/"[a-z_]*":0,//g' | fold -w 200
+	echo
 }
 
 # guest COMMAND: its shell runs that; its output, its status.
