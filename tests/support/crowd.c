@@ -5,7 +5,7 @@
 
 #include "rig.h"
 
-#define REQUEST_COST 16384u
+#define REQUEST_COST 65536u /* turns matter, not requests */
 #define LARGE (128u * 1024)
 #define SMALL 512u
 
