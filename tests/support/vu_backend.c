@@ -425,6 +425,7 @@ static void misbehave(struct vu_backend *vu, uint32_t fault, const struct vdb__w
 
 	switch (fault) {
 	case VU_HANGS:
+		count(&vu->hangs);
 		wait_for_hang_up(vu);
 		break;
 	case VU_BABBLES:

@@ -99,6 +99,7 @@ struct vu_backend {
 	bool idle; /* atomic: rings are not served */
 	/* How it is bad; once. */
 	uint32_t fault_at, fault;                 /* atomic */
+	uint32_t hangs;                           /* atomic: VU_HANGS, begun */
 	uint32_t faults;                          /* atomic: done */
 	uint32_t connections, asked[VU_REQUESTS]; /* atomic */
 	uint32_t regions_now;                     /* atomic */
