@@ -153,8 +153,7 @@ struct vdb_file_config {
 	uint32_t size;
 	uint32_t flags;   /* VDB_FILE_* */
 	const char *path; /* regular file or block device; NULL: use fd */
-	int32_t fd; /* > 0, instead of path; duplicated; neither O_APPEND nor O_NONBLOCK, O_DIRECT as in flags
-	             */
+	int32_t fd; /* > 0, instead of path; duplicated. No O_APPEND, no O_NONBLOCK; O_DIRECT as in flags */
 	uint32_t block_size; /* 0 = 512, or what O_DIRECT needs */
 };
 

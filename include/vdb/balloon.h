@@ -74,7 +74,8 @@ struct vdb_balloon_info {
 };
 VDB_MUST_CHECK int vdb_balloon_query(struct vdb_virtio *balloon, struct vdb_balloon_info *info);
 
-/* What the guest said of its memory (5.5.6.4). Its words: nothing of it is checked. */
+/* What the guest said of its memory (5.5.6.4). Its words: nothing of it is checked. A driver's words go with
+ * it: after a reset `has` is 0, as `actual` is, and updates counts on. */
 struct vdb_balloon_stats {
 	uint32_t size;
 	uint32_t has;     /* bit n: the guest gave value n, in the order below */

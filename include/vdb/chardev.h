@@ -24,7 +24,9 @@ struct vdb_chardev_config {
 	 * and terminals are opened anew, others duplicated; where they cannot be opened the caller's
 	 * description is O_NONBLOCK while the chardev lives. Neither this nor output: it goes nowhere. */
 	int32_t out_fd;
-	int32_t in_fd; /* > 0, likewise: what comes from there goes to the guest */
+	/* > 0, likewise: what comes from there goes to the guest. Standard input is 0, so give a dup() of it,
+	 * which can be closed at once. */
+	int32_t in_fd;
 	uint32_t fifo; /* bytes each way; 0 = 64 KiB */
 	/* Instead of out_fd: take up to len bytes, return how many; fewer than all: call
 	 * vdb_chardev_writable() when there is room. Loop's thread. */

@@ -83,7 +83,8 @@ struct vdb_netdev_ops {
 	 * or not opened. -errno: the device is broken, VDB_REASON_HOST. */
 	int (*open)(void *ctx, uint32_t index, struct vdb_net_pair *pair, struct vdb_loop *loop);
 	/* No more: every packet and every room of the pair is back, which is not to be used again. The loop's
-	 * thread, or the one that destroys the loop. */
+	 * thread, or the one that destroys the loop. I/O of the netdev's own (a poll of its socket) is to be
+	 * cancelled here; its `done` comes later, perhaps after destroy(), which must leave what it needs. */
 	void (*close)(void *ctx, uint32_t index);
 
 	/* A packet to send. VDB_REQ_DONE: it is; VDB_REQ_PENDING: vdb_net_sent() comes, once; -errno: it is

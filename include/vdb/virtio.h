@@ -94,8 +94,9 @@ VDB_MUST_CHECK int vdb_virtio_create(const struct vdb_virtio_ops *ops, void *ctx
                                      const struct vdb_virtio_config *config, struct vdb_virtio **out);
 
 /* Frees device and ctx, then done(arg) (may be NULL), here or on the thread of a loop: of that whose queue
- * was the last to stop. Its transport must
- * have been destroyed before, and by that its queues. NULL is fine. Any thread. */
+ * was the last to stop; of a device that is served elsewhere (vdb/vhost_user.h) on its own. It has its memory
+ * until then: wait for done() before vdb_mem_destroy(). Its transport must have been destroyed before, and by
+ * that its queues. NULL is fine, and done() does not come then. Any thread. */
 void vdb_virtio_destroy(struct vdb_virtio *device, vdb_done_fn done, void *arg);
 
 /* The config space has changed: new generation, config-change interrupt. Any thread, but

@@ -33,7 +33,7 @@ struct vdb_virtio_pci_config {
 	uint32_t reserved;
 };
 
-#define VDB_VIRTIO_PCI_NO_MSIX (1u << 0) /* INTx only */
+#define VDB_VIRTIO_PCI_NO_MSIX (1u << 0) /* INTx only; without vdb_pci_config.loop the guest has to poll */
 
 /* Puts `device`, which stays the caller's, on the bus. Its status reads 0 after a reset only when
  * nothing can write guest memory any more. -EBUSY: the device has a transport, or the slot is taken;
