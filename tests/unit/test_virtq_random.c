@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ENGINES */
-/* LABELS: tsan */
 /*
  * Random chains over virtqueues of every kind and of random size: each goes through a lane to a backend that
  * finishes them in random order. Every head comes back once (the driver sees to that), with the
