@@ -208,8 +208,8 @@ static uint32_t pieces_of(const struct vdb__elem *elem)
 static void pay(struct vdb_lane *lane, uint64_t *spent)
 {
 	lane->source.bytes += lane->charged;
-	*spent += lane->charged;
-	lane->charged = 0;
+	*spent += lane->charged + lane->costs;
+	lane->charged = lane->costs = 0;
 }
 
 static bool take_one(struct vdb_lane *lane, uint64_t *spent)

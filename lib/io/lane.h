@@ -49,7 +49,8 @@ struct vdb_lane {
 	struct vdb__seg *segs;        /* of the request being popped */
 	uint32_t request_cost;
 	uint32_t inflight;
-	uint64_t charged;  /* in this visit, by backends: vdb_req_charge() */
+	uint64_t charged;  /* in this visit, by backends: vdb_req_charge(), */
+	uint64_t costs;    /* and vdb__request_costs() */
 	uint32_t staged;   /* completions not yet published */
 	uint8_t phase;     /* enum vdb__lane_phase */
 	bool visiting;     /* the visit will publish */

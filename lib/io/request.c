@@ -252,6 +252,16 @@ VDB_EXPORT void vdb_req_complete_post(struct vdb_req *req, int32_t result)
 	vdb__loop_post(r->lane->loop, &r->post);
 }
 
+void vdb__request_costs(struct vdb__request *r, uint64_t cost)
+{
+	struct vdb_lane *lane = r->lane;
+
+	if (lane->visiting)
+		lane->costs += cost;
+	else
+		vdb__tenant_charge(lane->source.tenant, cost, 0, 0);
+}
+
 VDB_EXPORT void vdb_req_charge(struct vdb_req *req, uint64_t bytes)
 {
 	struct vdb_lane *lane = ((struct vdb__request *)req)->lane;

@@ -100,6 +100,9 @@ void vdb__request_mark(struct vdb__request *r, uint64_t bytes);
 /* It carries a packet that makes no sense: its VM's account says so. */
 void vdb__request_misdeed(const struct vdb__request *r);
 
+/* It takes so much of the loop's time, as if it were bytes; but they are none, and no limit counts them. */
+void vdb__request_costs(struct vdb__request *r, uint64_t cost);
+
 /* Lets go of the memory and stages the completion; r is free afterwards. */
 void vdb__request_finish(struct vdb__request *r, int64_t result);
 

@@ -184,7 +184,7 @@ int vdb__tap_transmit(void *ctx, uint32_t index, struct vdb_req *packet)
 		return -ENODEV;
 	packet->scratch[QUEUE] = (uintptr_t)queue;
 	packet->scratch[RETRYING] = false;
-	vdb_req_charge(packet, VDB__TAP_COST);
+	vdb__request_costs((struct vdb__request *)packet, VDB__TAP_COST);
 	vdb__list_init(link_of(packet));
 	gather(queue, packet);
 	if (!queue->retrying && vdb__list_empty(&queue->stalled)) {

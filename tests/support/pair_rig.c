@@ -71,7 +71,8 @@ static void open_queue(struct pair_rig *r, struct pair_rig_queue *queue, uint32_
 	                               .trigger = triggered,
 	                               .trigger_arg = queue,
 	                               .broken = broke,
-	                               .broken_arg = queue};
+	                               .broken_arg = queue,
+	                               .limit = r->config.limit};
 	struct vdb_queue *own = NULL;
 
 	queue->rig = r;

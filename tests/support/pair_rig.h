@@ -29,6 +29,7 @@ struct pair_rig_config {
 	uint32_t offloads; /* VDB_NET_* that the guest takes, and may send */
 	uint32_t buf_len;  /* of receive buffers; 0 = 1536 */
 	bool mergeable;
+	struct vdb_limit *limit;
 };
 
 struct pair_rig_queue {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <vdb/error.h>
+#include <vdb/limit.h>
 
 #include "arena.h"
 #include "base/atomic.h"
@@ -175,6 +176,28 @@ START_TEST(a_packet_from_the_guest_is_a_tenth_of_a_system_call)
 	ck_assert_uint_eq(threads(), had);
 	for (uint32_t i = 0; i < 200; i++)
 		tap_rig_expect_out(&t, i, TAP_RIG_MIN);
+	tap_rig_close(&t);
+}
+END_TEST
+
+/* What a packet costs the loop is no part of what it weighs. */
+START_TEST(limits_count_bytes_of_packets)
+{
+	struct vdb_limit_config config = {.size = sizeof(config), .bytes_per_s = 1u << 30};
+	struct vdb_limit_stats stats = {.size = sizeof(stats)};
+	struct pair_rig_config rig = {0};
+
+	ck_assert_int_eq(vdb_limit_create(&config, &rig.limit), 0);
+	open_with(&rig);
+	for (uint32_t i = 0; i < 20; i++)
+		tap_rig_add(&t, i, i % 2 ? FRAME : TAP_RIG_MIN);
+	pair_rig_ring(&t.pairs, 0);
+	for (uint32_t i = 0; i < 20; i++)
+		tap_rig_expect_out(&t, i, i % 2 ? FRAME : TAP_RIG_MIN);
+	tap_rig_rest(&t);
+	ck_assert_int_eq(vdb_limit_stats(rig.limit, &stats), 0);
+	ck_assert_uint_eq(stats.bytes, 20 * VDB_NET_HDR + 10 * (FRAME + TAP_RIG_MIN));
+	vdb_limit_destroy(rig.limit);
 	tap_rig_close(&t);
 }
 END_TEST
@@ -385,6 +408,7 @@ int main(void)
 	tcase_add_loop_test(tc, both_ways_at_once, 0, KINDS);
 	tcase_add_test(tc, a_packet_to_the_guest_is_a_tenth_of_a_system_call);
 	tcase_add_test(tc, a_packet_from_the_guest_is_a_tenth_of_a_system_call);
+	tcase_add_test(tc, limits_count_bytes_of_packets);
 	tcase_add_test(tc, nothing_happens_when_nothing_comes);
 	tcase_add_loop_test(tc, g67_a_guest_without_buffers_is_flooded_in_vain, 0, KINDS);
 	tcase_add_test(tc, packets_longer_than_a_buffer_get_several);
