@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SOURCES: lib/net/header.c */
+/* SOURCES: lib/net/header.c lib/net/vnet.c */
 /* BROKEN: no_checksum lib/net/header.c s/ && at + sizeof(uint16_t) <= len// */
 /* BROKEN: no_size lib/net/header.c s/header->flags && size &&/header->flags \&\&/ */
 /* BROKEN: no_segments lib/net/header.c s,len / size < MAX_SEGMENTS &&,, */
