@@ -47,11 +47,11 @@ struct vdb_vhost_user_config {
 };
 
 /* Connects, asks, and makes the device; waits for the back end meanwhile. -ENOENT, -ECONNREFUSED: nobody
- * listens at path; -EBADF, -ENOTSOCK, -EPROTOTYPE: fd is no stream socket; -ETIMEDOUT: also a back end that
- * has another machine, as virtiofsd serves one; -EPROTO: not a back end, or it cannot do without what we
- * lack; -EOPNOTSUPP, -ENOSPC: guest memory that cannot be shared; -EINVAL, -ENOMEM, -EAGAIN. Control thread.
- * vdb_virtio_destroy() ends it: its done() comes on the device's own thread, and until then the memory is in
- * use. */
+ * listens at path, as virtiofsd does not any more when it has its one machine; -EBADF, -ENOTSOCK,
+ * -EPROTOTYPE: fd is no stream socket; -ETIMEDOUT: also a back end that is busy with another machine;
+ * -EPROTO: not a back end, or it cannot do without what we lack; -EOPNOTSUPP, -ENOSPC: guest memory that
+ * cannot be shared; -EINVAL, -ENOMEM, -EAGAIN. Control thread. vdb_virtio_destroy() ends it: its done() comes
+ * on the device's own thread, and until then the memory is in use. */
 VDB_MUST_CHECK int vdb_vhost_user_create(const struct vdb_vhost_user_config *config, struct vdb_virtio **out);
 
 struct vdb_vhost_user_info {

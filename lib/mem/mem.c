@@ -300,7 +300,10 @@ static int check_idle(const struct vdb_mem *mem)
 	const struct vdb__map *map = mem->current;
 
 	if (mem->users)
-		return vdb__fail(EBUSY, "memory: a VM or a lane uses it; destroy that first");
+		return vdb__fail(
+		        EBUSY,
+		        "memory: a VM, a lane or a device served elsewhere uses it; destroy that first, "
+		        "and wait for its done()");
 	if (mem->views)
 		return vdb__fail(EBUSY, "memory: %u queues use it; destroy them first", mem->views);
 	if (mem->leaving)

@@ -83,7 +83,7 @@ int vdb__wire_connect(const char *name, const char *path, uint64_t deadline)
 	if (!rc)
 		return fd;
 	close(fd);
-	return vdb__fail_sys(-rc, "%s: cannot connect to %s; is its back end running?", name, path);
+	return vdb__fail_sys(-rc, "%s: cannot connect to %s; is its back end running, and free?", name, path);
 }
 
 /* ---- Send ---- */

@@ -107,6 +107,7 @@ START_TEST(in_order)
 	ck_assert_str_eq(log, "a-1 b-1 a! b! ");
 	log[0] = '\0';
 	ck_assert_int_eq(vdb_mem_destroy(mem), -EBUSY);
+	ck_assert_ptr_nonnull(strstr(vdb_errmsg(), "wait for its done()"));
 	vdb__mem_leave(mem, &a.user);
 	vdb__mem_leave(mem, &a.user);
 	ck_assert_int_eq(vdb_mem_remove(mem, 2 * PAGE, NULL, NULL), 0);
