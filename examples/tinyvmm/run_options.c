@@ -280,6 +280,18 @@ static int take_disk(struct run_options *o, const char *text)
 	return 0;
 }
 
+/* Neither a name nor an address is another card's; all zeroes: it gets one of its own. */
+static int check_net(const struct net *net, const struct net *other, const char *text)
+{
+	static const uint8_t any[sizeof(net->mac)];
+
+	if (!strcmp(other->id, net->id))
+		return complain("--net %s: another one has the id %s; choose one by id=", text, net->id);
+	if (memcmp(net->mac, any, sizeof(any)) != 0 && !memcmp(other->mac, net->mac, sizeof(net->mac)))
+		return complain("--net %s: another one, %s, has this address", text, other->id);
+	return 0;
+}
+
 static int take_net(struct run_options *o, const char *text)
 {
 	uint32_t number = o->net_count;
@@ -289,9 +301,8 @@ static int take_net(struct run_options *o, const char *text)
 	if (net_parse(&o->nets[number], text, number))
 		return -1;
 	for (uint32_t i = 0; i < number; i++)
-		if (!strcmp(o->nets[i].id, o->nets[number].id))
-			return complain("--net %s: another one has the id %s; choose one by id=", text,
-			                o->nets[i].id);
+		if (check_net(&o->nets[number], &o->nets[i], text))
+			return -1;
 	o->net_count++;
 	return 0;
 }
