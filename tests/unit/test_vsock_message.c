@@ -298,26 +298,37 @@ START_TEST(credit_for_half_a_message)
 }
 END_TEST
 
-/* Short ones, so that there are many in what is kept. */
+static uint32_t padded(char text[128], unsigned round, unsigned i)
+{
+	return (uint32_t)snprintf(text, 128, "%*u", (int)(20 + (i * 7 + round * 13) % 80), i);
+}
+
+/* Short ones, so that there are many in what is kept; and so often that it goes round. */
 START_TEST(a_program_that_reads_late)
 {
-	enum { MANY = 5000 };
-	char text[32];
-	int len;
+	enum { MANY = 1500, ROUNDS = 3 };
+	char text[128];
 
-	for (int i = 0; i < MANY; i++) {
-		len = snprintf(text, sizeof(text), "%.*s%d", i % 7, "......", i);
-		guest_sends(text, (uint32_t)len, VSOCK_EOM);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (unsigned i = 0; i < MANY; i++) {
+			uint32_t len = padded(text, round, i);
+
+			guest_sends(text, len, VSOCK_EOM);
+		}
+		if (!vsock_rig_stats(&v).buffered) {
+			test_skipped_part("what is kept", "a socket takes it all: net.core.wmem_default");
+			return;
+		}
+		ck_assert_uint_eq(vsock_rig_stats(&v).host_stalls, round + 1);
+		for (unsigned i = 0; i < MANY; i++) {
+			uint32_t len = padded(text, round, i);
+
+			host_gets(text, len);
+		}
+		vsock_rig_quiet(&v);
+		ck_assert_uint_eq(vsock_rig_stats(&v).buffered, 0);
 	}
-	ck_assert_uint_gt(vsock_rig_stats(&v).buffered, 0);
-	ck_assert_uint_eq(vsock_rig_stats(&v).host_stalls, 1);
-	for (int i = 0; i < MANY; i++) {
-		len = snprintf(text, sizeof(text), "%.*s%d", i % 7, "......", i);
-		host_gets(text, (size_t)len);
-	}
-	vsock_rig_quiet(&v);
-	ck_assert_uint_eq(vsock_rig_stats(&v).messages_to_host, MANY);
-	ck_assert_uint_eq(vsock_rig_stats(&v).buffered, 0);
+	ck_assert_uint_eq(vsock_rig_stats(&v).messages_to_host, ROUNDS * MANY);
 }
 END_TEST
 
