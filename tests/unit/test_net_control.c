@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "arena.h"
 #include "net_rig.h"
@@ -255,6 +256,43 @@ static uint8_t pairs(uint16_t n)
 	return command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &n, 2);
 }
 
+static uint64_t served(void)
+{
+	struct vdb_loop_stats stats = {.size = sizeof(stats)};
+
+	ck_assert_int_eq(vdb_loop_stats(r.v.loop, &stats), 0);
+	return stats.served;
+}
+
+/* Until the loop has accounted for it, which it does after the answer. */
+static void costs(uint64_t before, uint64_t cost)
+{
+	for (int i = 0; served() - before < cost; i++) {
+		ck_assert_msg(i < 400000, "%llu", (unsigned long long)(served() - before));
+		(void)usleep(50);
+	}
+}
+
+/* G68, G75: a driver that changes its mind for ever keeps its own VM waiting, not others. */
+START_TEST(g68_what_the_kernel_is_asked_for_is_paid_for)
+{
+	uint64_t before;
+
+	open_with(ALL | BIT(MQ), 3);
+	before = served();
+	ck_assert_uint_eq(pairs(3), VIRTIO_NET_OK);
+	costs(before, 192u << 10);
+	before = served();
+	ck_assert_uint_eq(pairs(1), VIRTIO_NET_OK);
+	costs(before, 192u << 10);
+	before = served();
+	for (int i = 0; i < 8; i++)
+		ck_assert_uint_eq(offloads(0), VIRTIO_NET_OK);
+	costs(before, 8 * (32u << 10));
+	close_rig();
+}
+END_TEST
+
 /* Pairs that the driver does not use are not the netdev's. */
 START_TEST(pairs_are_opened_and_closed)
 {
@@ -453,6 +491,7 @@ int main(void)
 	tcase_add_test(tc, it_announces_itself);
 	tcase_add_test(tc, who_cannot_announce_itself_is_not_asked_to);
 	tcase_add_test(tc, offloads_are_switched);
+	tcase_add_test(tc, g68_what_the_kernel_is_asked_for_is_paid_for);
 	tcase_add_test(tc, pairs_are_opened_and_closed);
 	tcase_add_test(tc, a_pair_that_is_closed_gives_back);
 	tcase_add_test(tc, g68_malformed_commands_are_refused);
