@@ -12,7 +12,7 @@
 #include "net/pair.h"
 #include "stubs.h"
 
-#define FRAME_MAX (VDB__NET_FRAME_MIN + 2)
+#define FRAME_MAX (VDB__NET_FRAME_MIN + 1)
 #define READABLE_MAX (VDB_NET_HDR + FRAME_MAX)
 #include "request.h"
 
@@ -91,7 +91,7 @@ int main(void)
 	net.down = any;
 	pair.queues = any;
 	pair.open = any & 1;
-	readable = any_readable(READABLE_MAX - 3, READABLE_MAX);
+	readable = any_readable(READABLE_MAX - 2, READABLE_MAX);
 	CLAIM(vdb__net_tx_ops.start(&pair, any_request(readable, any_cut(readable), any & 1)) >= 0);
 	return 0;
 }
