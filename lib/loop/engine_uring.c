@@ -117,12 +117,13 @@ static void forget_ring(struct uring *u)
 	vdb__uring_has(u, VDB_LOOP_HAS_RING_FD, false);
 }
 
+/* They are shared with other rings of the thread: one that comes to end the loop keeps its own. */
 static void place_workers(struct uring *u)
 {
 	const struct vdb__io_cpus *io_cpus = &u->engine.loop->io_cpus;
 	cpu_set_t cpus;
 
-	if (!io_cpus->asked)
+	if (!io_cpus->asked || u->engine.loop->ending)
 		return;
 	cpus = vdb__io_cpus_here(io_cpus, u->ring.flags & IORING_SETUP_SQPOLL);
 	vdb__uring_has(u, VDB_LOOP_HAS_IO_CPUS, vdb__uring_place_workers(&u->ring, &cpus));

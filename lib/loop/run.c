@@ -70,6 +70,7 @@ static int enter(struct vdb_loop *loop, bool take_over, bool stays)
 
 	if (!vdb__cas(&loop->running, 0, 1))
 		return busy();
+	loop->ending = take_over;
 	err = own(loop, take_over ? vdb__load(&loop->owner) : 0, stays);
 	if (err)
 		vdb__store_release(&loop->running, 0);

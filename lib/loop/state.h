@@ -76,6 +76,7 @@ struct vdb_loop {
 	bool closing;
 	bool nested;                   /* its owner sleeps elsewhere, on the engine's fd */
 	bool bound;                    /* a thread has run it */
+	bool ending;                   /* who has it now came to destroy it */
 	bool renewed;                  /* its engine: it has yet to be told of files and memory */
 	bool rescan;                   /* events were lost: every source may have work */
 	struct vdb_loop_config config; /* but for io_cpus, which is the caller's */
