@@ -135,8 +135,8 @@ int vdb__user_ask(struct vdb__user *user, uint32_t request, const void *payload,
                   void *answer, uint32_t len, int *fd);
 int vdb__user_ask64(struct vdb__user *user, uint32_t request, uint64_t *value);
 
-/* Takes what has come on the channel. */
-int vdb__user_channel(struct vdb__user *user);
+/* Takes what has come on the channel: one message. */
+int vdb__user_channel(struct vdb__user *user, uint64_t deadline);
 
 /* ---- user_peer.c ---- */
 

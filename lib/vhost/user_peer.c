@@ -426,15 +426,16 @@ static unsigned watch(struct vdb__peer *peer, struct pollfd *fds)
 static int heard(struct vdb__peer *peer, const struct pollfd *fds, unsigned count)
 {
 	struct vdb__user *user = user_of(peer);
+	uint64_t deadline = vdb__wire_deadline(user->timeout_ms);
 	struct vdb__wire_message message;
 	int rc = 0;
 
 	(void)count;
 	if (fds[1].revents)
-		rc = vdb__user_channel(user);
+		rc = vdb__user_channel(user, deadline);
 	if (rc || !fds[0].revents)
 		return rc;
-	rc = vdb__wire_receive(user->sock, -1, &message, vdb__wire_deadline(user->timeout_ms));
+	rc = vdb__wire_receive(user->sock, -1, &message, deadline);
 	if (rc)
 		return rc;
 	vdb__wire_drop_fds(&message);

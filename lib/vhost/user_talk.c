@@ -27,7 +27,7 @@ static int receive_answer(struct vdb__user *user, uint32_t request, struct vdb__
 	int rc;
 
 	while ((rc = vdb__wire_receive(user->sock, user->channel, answer, deadline)) == 1) {
-		rc = vdb__user_channel(user);
+		rc = vdb__user_channel(user, deadline);
 		if (rc)
 			return rc;
 	}
@@ -119,9 +119,8 @@ static void close_channel(struct vdb__user *user)
 
 /* Everything but a notice of a new config space is refused. A channel that the back end closes is not needed.
  */
-int vdb__user_channel(struct vdb__user *user)
+int vdb__user_channel(struct vdb__user *user, uint64_t deadline)
 {
-	uint64_t deadline = vdb__wire_deadline(user->timeout_ms);
 	struct vdb__wire_message message;
 	int rc = vdb__wire_receive(user->channel, -1, &message, deadline);
 	bool known;

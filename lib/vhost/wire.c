@@ -33,7 +33,7 @@ static int left_ms(uint64_t deadline)
 	return ms > 1000000 ? 1000000 : (int)ms;
 }
 
-/* 0: the first fd is ready; 1: the other one is. */
+/* 0: fd is ready; 1: it is not, but the other one. However much comes there, the deadline holds. */
 static int wait_for(int fd, short events, int aside, uint64_t deadline)
 {
 	struct pollfd fds[] = {{.fd = aside, .events = POLLIN}, {.fd = fd, .events = events}};
@@ -44,11 +44,12 @@ static int wait_for(int fd, short events, int aside, uint64_t deadline)
 	while (rc < 0 && errno == EINTR);
 	if (rc < 0)
 		return vdb__fail_sys(errno, "vhost-user: poll");
-	if (rc == 0)
-		return vdb__fail(
-		        ETIMEDOUT,
-		        "vhost-user: the back end does not answer in time; has another machine got it?");
-	return fds[0].revents != 0;
+	if (rc > 0 && fds[1].revents)
+		return 0;
+	if (rc > 0 && left_ms(deadline))
+		return 1;
+	return vdb__fail(ETIMEDOUT,
+	                 "vhost-user: the back end does not answer in time; has another machine got it?");
 }
 
 /* ---- Connect ---- */

@@ -38,8 +38,8 @@ int vdb__wire_connect(const char *name, const char *path, uint64_t deadline);
 /* The fds stay the caller's. -EPIPE and such: nobody is there; -ETIMEDOUT. */
 int vdb__wire_send(int fd, const struct vdb__wire_message *message, uint64_t deadline);
 
-/* The fds are the caller's. `aside` (-1: none): another fd; 1 if that is readable first, and nothing has been
- * read. -ECONNRESET: closed; -EPROTO: not a message, or too many fds. */
+/* The fds are the caller's. `aside` (-1: none): another fd; 1 if that is readable and `fd` is not, and
+ * nothing has been read. -ECONNRESET: closed; -EPROTO: not a message, or too many fds. */
 int vdb__wire_receive(int fd, int aside, struct vdb__wire_message *message, uint64_t deadline);
 void vdb__wire_drop_fds(struct vdb__wire_message *message);
 

@@ -417,6 +417,18 @@ static void send_fds(struct vu_backend *vu, uint32_t request, uint32_t n)
 	(void)!sendmsg(vu->sock, &msg, MSG_NOSIGNAL);
 }
 
+/* Faster than anybody listens, until the front end hangs up. */
+static void chatter(const struct vu_backend *vu)
+{
+	struct vdb__wire_header messages[1024];
+
+	for (unsigned i = 0; i < 1024; i++)
+		messages[i] =
+		        (struct vdb__wire_header){VDB__USER_CHANNEL_CONFIG_CHANGE, VDB__WIRE_VERSION, 0};
+	while (send(vu->channel, messages, sizeof(messages), MSG_NOSIGNAL) > 0)
+		;
+}
+
 static void misbehave(struct vu_backend *vu, uint32_t fault, const struct vdb__wire_message *m)
 {
 	struct vdb__wire_header header = {m->header.request, VDB__WIRE_VERSION | VDB__WIRE_REPLY, 8};
@@ -448,6 +460,9 @@ static void misbehave(struct vu_backend *vu, uint32_t fault, const struct vdb__w
 		break;
 	case VU_FLOODS:
 		send_fds(vu, m->header.request, 30);
+		break;
+	case VU_CHATTERS:
+		chatter(vu);
 		break;
 	case VU_REFUSES:
 		header.size = sizeof(no);

@@ -76,6 +76,7 @@ enum vu_fault {
 	VU_REFUSES,  /* an acknowledgement that says no; or an answer of no use */
 	VU_FAULTS,
 	VU_HURRIES = VU_FAULTS, /* not bad: says that its config space is another, then answers */
+	VU_CHATTERS,            /* says that without end, and never answers */
 };
 
 struct vu_ring {

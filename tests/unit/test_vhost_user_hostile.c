@@ -288,7 +288,7 @@ END_TEST
 
 /* ---- When the device is made ---- */
 
-static int make(struct vdb_virtio **device)
+static int make(uint32_t timeout_ms, struct vdb_virtio **device)
 {
 	const struct vdb_virtio_config at = {
 	        .size = sizeof(at), .mem = rig->ram.mem, .loop = rig->loop, .broken_arg = rig};
@@ -297,7 +297,7 @@ static int make(struct vdb_virtio **device)
 	                                             .device_id = VIRTIO_ECHO,
 	                                             .path = vu->path,
 	                                             .config_len = VU_CONFIG,
-	                                             .timeout_ms = PATIENCE};
+	                                             .timeout_ms = timeout_ms};
 
 	return vdb_vhost_user_create(&config, device);
 }
@@ -314,7 +314,7 @@ START_TEST(f20_it_is_bad_from_the_beginning)
 	fds = vu_rig_fds();
 	for (uint32_t i = 0; i < COUNT(at_connect); i++) {
 		vu_spoil(vu, at_connect[i], (enum vu_fault)_i);
-		if (make(&device) == 0) {
+		if (make(PATIENCE, &device) == 0) {
 			ck_assert_int_eq(_i, VU_GIVES); /* fds beside an answer that it would have given */
 			rig->device = device;
 			virtio_rig_attach(rig);
@@ -327,6 +327,25 @@ START_TEST(f20_it_is_bad_from_the_beginning)
 		ck_assert_msg(vu_rig_fds() == fds, "request %u: %u fds, not %u", at_connect[i], vu_rig_fds(),
 		              fds);
 	}
+	vu_rig_close();
+}
+END_TEST
+
+/* It has all the time to speak, and none to answer. */
+START_TEST(f20_chatter_is_no_answer)
+{
+	struct vdb_virtio *device = NULL;
+	uint32_t fds;
+
+	open_rig();
+	works_again();
+	virtio_rig_unplug(rig);
+	vu_settle(vu);
+	fds = vu_rig_fds();
+	vu_spoil(vu, VU_SET_OWNER, VU_CHATTERS);
+	ck_assert_int_eq(make(500, &device), -ETIMEDOUT);
+	vu_settle(vu);
+	ck_assert_uint_eq(vu_rig_fds(), fds);
 	vu_rig_close();
 }
 END_TEST
@@ -344,5 +363,6 @@ int main(void)
 	tcase_add_test(tc, f20_it_babbles_when_it_was_not_asked);
 	tcase_add_test(tc, f20_it_dies_while_nothing_happens);
 	tcase_add_loop_test(tc, f20_it_is_bad_from_the_beginning, VU_DIES, VU_FAULTS);
+	tcase_add_test(tc, f20_chatter_is_no_answer);
 	return test_run_within("vhost_user_hostile", tc, 120);
 }
