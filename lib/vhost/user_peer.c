@@ -269,10 +269,21 @@ static int features(struct vdb__peer *peer, uint64_t accepted)
 	return rc;
 }
 
+/* Messages are taken in their order: an answer tells of those before, where nothing acknowledges them. */
+static int await_taken(struct vdb__user *user)
+{
+	uint64_t features;
+
+	return vdb__user_has(user, VDB__USER_P_REPLY_ACK)
+	               ? 0
+	               : vdb__user_ask64(user, VDB__USER_GET_FEATURES, &features);
+}
+
 static int memory(struct vdb__peer *peer, const struct vdb__peer_memory *memory)
 {
+	struct vdb__user *user = user_of(peer);
 	struct vdb__user_memory table = {.count = memory->count};
-	int fds[VDB__USER_REGIONS];
+	int fds[VDB__USER_REGIONS], rc;
 
 	for (uint32_t i = 0; i < memory->count; i++) {
 		table.region[i].gpa = memory->region[i].gpa;
@@ -281,10 +292,11 @@ static int memory(struct vdb__peer *peer, const struct vdb__peer_memory *memory)
 		table.region[i].offset = memory->region[i].offset;
 		fds[i] = memory->region[i].fd;
 	}
-	return vdb__user_say(user_of(peer), VDB__USER_SET_MEM_TABLE, &table,
-	                     (uint32_t)(offsetof(struct vdb__user_memory, region) +
-	                                memory->count * sizeof(table.region[0])),
-	                     fds, memory->count);
+	rc = vdb__user_say(user, VDB__USER_SET_MEM_TABLE, &table,
+	                   (uint32_t)(offsetof(struct vdb__user_memory, region) +
+	                              memory->count * sizeof(table.region[0])),
+	                   fds, memory->count);
+	return rc ? rc : await_taken(user);
 }
 
 static int ready(struct vdb__peer *peer)
