@@ -231,6 +231,8 @@ static void answer_stop(struct vdb__vhost *v, uint32_t index)
 
 static void do_reset(struct vdb__vhost *v)
 {
+	if (v->peer->ops->forget)
+		v->peer->ops->forget(v->peer);
 	if (v->up && v->featured)
 		(void)kept(v, v->peer->ops->reset(v->peer));
 	v->featured = v->readied = false;

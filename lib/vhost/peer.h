@@ -61,6 +61,9 @@ struct vdb__peer_ops {
 	int (*reset)(struct vdb__peer *peer);
 	/* Of a lost one that has come back: what was in flight is known, queues go on. NULL: never. */
 	bool (*resumes)(const struct vdb__peer *peer);
+	/* The driver's life is over, whether the peer can be told or not: what was in flight is nobody's.
+	 * NULL: it never knew. */
+	void (*forget)(struct vdb__peer *peer);
 	/* What vdb__vhost_poke() was for. NULL: nothing. */
 	int (*poked)(struct vdb__peer *peer);
 	/* What is to be waited for meanwhile: fills up to VDB__PEER_FDS, says how many. NULL: nothing. */

@@ -312,12 +312,16 @@ static int reset(struct vdb__peer *peer)
 {
 	struct vdb__user *user = user_of(peer);
 
-	close_fd(&user->inflight_fd);
 	if (vdb__user_has(user, VDB__USER_P_STATUS))
 		return set_status(user, 0);
 	if (vdb__user_has(user, VDB__USER_P_RESET_DEVICE))
 		return vdb__user_say(user, VDB__USER_RESET_DEVICE, NULL, 0, NULL, 0);
 	return 0;
+}
+
+static void forget(struct vdb__peer *peer)
+{
+	close_fd(&user_of(peer)->inflight_fd);
 }
 
 static bool resumes(const struct vdb__peer *peer)
@@ -485,6 +489,7 @@ const struct vdb__peer_ops vdb__user_peer_ops = {
         .ready = ready,
         .stop = stop,
         .reset = reset,
+        .forget = forget,
         .resumes = resumes,
         .poked = poked,
         .watch = watch,

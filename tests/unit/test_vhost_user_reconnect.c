@@ -93,6 +93,25 @@ START_TEST(a_reset_forgets_what_was_in_flight)
 }
 END_TEST
 
+/* What the last driver had in flight is not the next one's, also when the back end is not there to hear of the
+ * reset. */
+START_TEST(f20_a_reset_while_it_is_away_forgets_what_was_in_flight)
+{
+	open_rig(0);
+	virtio_rig_up(rig, 0, 1);
+	virtio_rig_echo(rig, 0);
+	vu_leave(vu);
+	vu_rig_wait_connected(false);
+	virtio_rig_reset(rig);
+	vu_return(vu);
+	vu_rig_wait_connected(true);
+	virtio_rig_up(rig, 0, 1);
+	virtio_rig_echo(rig, 0);
+	ck_assert_uint_eq(vu->asked[VU_GET_INFLIGHT_FD], 2);
+	vu_rig_close();
+}
+END_TEST
+
 START_TEST(it_is_waited_for_as_long_as_it_takes)
 {
 	open_rig(0);
@@ -154,6 +173,7 @@ int main(void)
 	tcase_add_test(tc, f20_what_was_not_taken_waits_for_the_next);
 	tcase_add_loop_test(tc, f20_without_a_table_or_of_a_packed_ring_it_needs_a_reset, 0, 2);
 	tcase_add_test(tc, a_reset_forgets_what_was_in_flight);
+	tcase_add_test(tc, f20_a_reset_while_it_is_away_forgets_what_was_in_flight);
 	tcase_add_test(tc, it_is_waited_for_as_long_as_it_takes);
 	tcase_add_test(tc, f20_one_that_can_do_less_is_not_taken);
 	tcase_add_test(tc, f20_without_reconnecting_it_is_gone_for_good);
