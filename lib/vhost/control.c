@@ -71,12 +71,17 @@ static uint64_t now(void)
 
 /* ---- What others ask for ---- */
 
-/* A full counter has woken it already. */
-static void wake(struct vdb__vhost *v)
+/* A full counter has rung already. */
+static void ring(int fd)
 {
 	const uint64_t one = 1;
 
-	(void)!write(v->wake_fd, &one, sizeof(one));
+	(void)!write(fd, &one, sizeof(one));
+}
+
+static void wake(struct vdb__vhost *v)
+{
+	ring(v->wake_fd);
 }
 
 static void wish_for(struct vdb__vhost *v, bool *what)
@@ -193,6 +198,7 @@ static void lose(struct vdb__vhost *v, int rc)
 		if (!q->runs)
 			continue;
 		q->runs = false;
+		ring(q->told.call_fd); /* it may have served what it has not called for any more */
 		find_position(v, q);
 		if (!goes_on(v, q))
 			fail(v, i);
@@ -289,6 +295,8 @@ static void do_start(struct vdb__vhost *v, uint32_t index)
 		vdb__remote_broken(&v->remote, index, VDB_REASON_MEMORY);
 		return;
 	}
+	/* It need not look before it hears a kick, and who served before may have heard the last. */
+	ring(told->kick_fd);
 	(void)kept(v, v->peer->ops->start(v->peer, &queue));
 }
 

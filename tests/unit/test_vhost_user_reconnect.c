@@ -4,6 +4,7 @@
 /* A back end that goes and comes back: with a table of what is in flight nobody notices, else the driver
  * does. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -93,8 +94,8 @@ START_TEST(a_reset_forgets_what_was_in_flight)
 }
 END_TEST
 
-/* What the last driver had in flight is not the next one's, also when the back end is not there to hear of the
- * reset. */
+/* What the last driver had in flight is not the next one's, also when the back end is not there to hear of
+ * the reset. */
 START_TEST(f20_a_reset_while_it_is_away_forgets_what_was_in_flight)
 {
 	open_rig(0);
@@ -108,6 +109,57 @@ START_TEST(f20_a_reset_while_it_is_away_forgets_what_was_in_flight)
 	virtio_rig_up(rig, 0, 1);
 	virtio_rig_echo(rig, 0);
 	ck_assert_uint_eq(vu->asked[VU_GET_INFLIGHT_FD], 2);
+	vu_rig_close();
+}
+END_TEST
+
+static bool is_readable(int fd)
+{
+	struct pollfd look = {.fd = fd, .events = POLLIN};
+
+	return poll(&look, 1, 0) == 1;
+}
+
+static void drain(int fd)
+{
+	uint64_t count;
+
+	if (is_readable(fd))
+		ck_assert_int_eq(read(fd, &count, sizeof(count)), sizeof(count));
+}
+
+/* It has taken the kick, and goes before it has looked. Whoever comes need not look before he hears one. */
+START_TEST(f20_the_next_hears_a_kick)
+{
+	open_rig(0);
+	__atomic_store_n(&vu->idle, true, __ATOMIC_RELEASE);
+	virtio_rig_up(rig, 0, 1);
+	virtio_rig_wait(&vu->asked[VU_SET_VRING_ENABLE], 1);
+	virtio_rig_send(rig, 0, 1);
+	drain(vu->ring[0].kick);
+	lose();
+	virtio_rig_wait(&vu->asked[VU_SET_VRING_ENABLE], 2);
+	vu_rig_wait_connected(true);
+	ck_assert(is_readable(vu->ring[0].kick));
+	__atomic_store_n(&vu->idle, false, __ATOMIC_RELEASE);
+	lose();
+	virtio_rig_receive(rig, 0, 1);
+	vu_rig_close();
+}
+END_TEST
+
+/* It has served, and goes before it has called. */
+START_TEST(f20_the_driver_is_called_for_one_that_has_gone)
+{
+	uint32_t before;
+
+	open_rig(0);
+	__atomic_store_n(&vu->idle, true, __ATOMIC_RELEASE);
+	virtio_rig_up(rig, 0, 1);
+	virtio_rig_wait(&vu->asked[VU_SET_VRING_ENABLE], 1);
+	before = __atomic_load_n(&rig->interrupts[0], __ATOMIC_ACQUIRE);
+	lose();
+	virtio_rig_wait(&rig->interrupts[0], before + 1);
 	vu_rig_close();
 }
 END_TEST
@@ -174,6 +226,8 @@ int main(void)
 	tcase_add_loop_test(tc, f20_without_a_table_or_of_a_packed_ring_it_needs_a_reset, 0, 2);
 	tcase_add_test(tc, a_reset_forgets_what_was_in_flight);
 	tcase_add_test(tc, f20_a_reset_while_it_is_away_forgets_what_was_in_flight);
+	tcase_add_test(tc, f20_the_next_hears_a_kick);
+	tcase_add_test(tc, f20_the_driver_is_called_for_one_that_has_gone);
 	tcase_add_test(tc, it_is_waited_for_as_long_as_it_takes);
 	tcase_add_test(tc, f20_one_that_can_do_less_is_not_taken);
 	tcase_add_test(tc, f20_without_reconnecting_it_is_gone_for_good);
