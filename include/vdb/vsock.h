@@ -44,7 +44,7 @@ struct vdb_vsock_config {
 	 * see listen_fd and connect, and the same for SEQPACKET, of which at least one is given then. */
 	const char *path;
 	/* > 0: a listening stream socket instead of one that is made at `path`; duplicated, and becomes
-	 * O_NONBLOCK. */
+	 * O_NONBLOCK. If it is shut down, nobody is accepted any more; what is connected goes on. */
 	int32_t listen_fd;
 	/* Each has an fd on the host; those that are being opened or closed count. 0 = 1024, at most 65536.
 	 * As long as there are so many, host programs wait to be accepted, and the guest is refused. */
@@ -101,7 +101,7 @@ struct vdb_vsock_stats {
 	                         * the reset), buffers too small */
 	uint64_t violations;    /* connections reset since the guest broke the rules */
 	uint64_t timeouts;
-	uint64_t accept_errors;    /* times that the host was out of fds or memory for a connection */
+	uint64_t accept_errors;    /* times that the host had no fd or memory for who came, or refused */
 	uint64_t messages_to_host; /* SEQPACKET: whole ones, that it has taken */
 	uint64_t messages_to_guest;
 	uint64_t messages_too_long; /* of the host's; each ended its connection */

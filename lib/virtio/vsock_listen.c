@@ -10,7 +10,7 @@
 #include "virtio/vsock.h"
 
 #define ACCEPTS 16u                  /* in one turn */
-#define SHORTAGE_NS (100 * 1000000u) /* accept() failed for want of something: not before that again */
+#define SHORTAGE_NS (100 * 1000000u) /* accept() failed: not before that again */
 
 /* ---- CONNECT ---- */
 
@@ -136,19 +136,21 @@ void vdb__vsock_watch_listener(struct vdb__vsock *v)
 		watch(v, &v->listeners[i]);
 }
 
+static void close_listener(struct vdb__vsock *v, struct vdb__vsock_listener *l)
+{
+	if (l->fd < 0)
+		return;
+	if (l->known)
+		(void)epoll_ctl(v->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
+	close(l->fd);
+	l->fd = -1;
+}
+
 void vdb__vsock_close_listener(struct vdb__vsock *v)
 {
 	vdb__list_remove(&v->fd_wait.link);
-	for (unsigned i = 0; i < VDB__VSOCK_LISTENERS; i++) {
-		struct vdb__vsock_listener *l = &v->listeners[i];
-
-		if (l->fd < 0)
-			continue;
-		if (l->known)
-			(void)epoll_ctl(v->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
-		close(l->fd);
-		l->fd = -1;
-	}
+	for (unsigned i = 0; i < VDB__VSOCK_LISTENERS; i++)
+		close_listener(v, &v->listeners[i]);
 }
 
 /* Its connections wait in its backlog meanwhile. */
@@ -161,22 +163,26 @@ static void accept_later(struct vdb__vsock *v)
 		v->listen_at = at;
 }
 
-static bool is_shortage(int err)
+/* True: perhaps somebody else has come. */
+static bool not_accepted(struct vdb__vsock *v, struct vdb__vsock_listener *listener, int err)
 {
-	return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS;
+	if (err == ECONNABORTED || err == EINTR)
+		return true;
+	if (err == EINVAL) /* its owner has shut it down: it is ready for ever, and nobody will come */
+		close_listener(v, listener);
+	else if (err != EAGAIN)
+		accept_later(v);
+	return false;
 }
 
 /* False: no more, for now. */
-static bool accept_one(struct vdb__vsock *v, const struct vdb__vsock_listener *listener)
+static bool accept_one(struct vdb__vsock *v, struct vdb__vsock_listener *listener)
 {
 	int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct vdb__vconn *c;
 
-	if (fd < 0) {
-		if (is_shortage(errno))
-			accept_later(v);
-		return errno == ECONNABORTED || errno == EINTR;
-	}
+	if (fd < 0)
+		return not_accepted(v, listener, errno);
 	c = vdb__vconn_new(v, fd, listener->seqpacket, VDB__VCONN_HELLO);
 	if (!c) {
 		vdb__count(&v->stats.failed, 1);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -310,36 +311,67 @@ START_TEST(a_host_that_connects_by_itself)
 }
 END_TEST
 
-static void make_listener(const char *path, int *fd)
+static char rig_dir[sizeof(v.dir)];
+
+/* Returns it; v.dir is where it listens. */
+static int open_with_listener(void)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	struct vdb_vsock_config config = {0};
+	char dir[sizeof(v.dir)] = "/tmp/vdb-vsock-XXXXXX";
 
-	(void)snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
-	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(*fd, (const struct sockaddr *)&at, sizeof(at)), 0);
-	ck_assert_int_eq(listen(*fd, 16), 0);
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(at.sun_path, sizeof(at.sun_path), "%s/v", dir);
+	config.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(config.listen_fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(listen(config.listen_fd, 16), 0);
+	vsock_rig_open(&v, &config);
+	memcpy(rig_dir, v.dir, sizeof(dir));
+	memcpy(v.dir, dir, sizeof(dir));
+	return config.listen_fd;
+}
+
+/* It was not made by the device, and is not removed by it. */
+static void close_with_listener(int listener)
+{
+	char dir[sizeof(v.dir)], path[sizeof(dir) + 2];
+
+	memcpy(dir, v.dir, sizeof(dir));
+	memcpy(v.dir, rig_dir, sizeof(dir));
+	close(listener);
+	v.fds--;
+	vsock_rig_close(&v);
+	(void)snprintf(path, sizeof(path), "%s/v", dir);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(rmdir(dir), 0);
 }
 
 START_TEST(a_socket_that_listens_already)
 {
-	struct vdb_vsock_config config = {0};
+	int listener = open_with_listener();
 	uint32_t port = 0;
-	char path[64];
-	int fd;
 
-	(void)snprintf(path, sizeof(path), "/tmp/vdb-vsock-listener-%d", (int)getpid());
-	make_listener(path, &config.listen_fd);
-	vsock_rig_make(&v, &config, NULL);
-	vsock_rig_up(&v, 0, VSOCK_BUFFERS);
-	(void)snprintf(v.path, sizeof(v.path), "%s", path);
+	close(vsock_rig_from_host(&v, G, &port));
+	close_with_listener(listener);
+}
+END_TEST
+
+/* It is readable for ever then, and there is nobody to accept: nothing spins. */
+START_TEST(f22_a_listener_that_is_shut_down)
+{
+	int listener = open_with_listener(), fd;
+	struct vsock_packet p;
+	uint32_t port = 0;
+
 	fd = vsock_rig_from_host(&v, G, &port);
+	ck_assert_int_eq(shutdown(listener, SHUT_RDWR), 0);
+	vsock_rig_quiet(&v);
+	p = vsock_rig_packet(VIRTIO_VSOCK_OP_RW, G, port);
+	vsock_rig_send(&v, &p, "still", 5);
+	vsock_host_expect(fd, "still");
+	ck_assert_uint_eq(vsock_rig_stats(&v).accept_errors, 0);
 	close(fd);
-	close(config.listen_fd);
-	v.fds--;
-	/* It was not made by the device, and is not removed by it. */
-	(void)snprintf(v.path, sizeof(v.path), "%s/v", v.dir);
-	vsock_rig_close(&v);
-	ck_assert_int_eq(unlink(path), 0);
+	close_with_listener(listener);
 }
 END_TEST
 
@@ -360,5 +392,6 @@ int main(void)
 	tcase_add_test(tc, f15_a_host_program_waits_for_an_fd);
 	tcase_add_test(tc, a_host_that_connects_by_itself);
 	tcase_add_test(tc, a_socket_that_listens_already);
+	tcase_add_test(tc, f22_a_listener_that_is_shut_down);
 	return test_run("vsock host", tc);
 }
