@@ -6,6 +6,7 @@
  */
 #include "vhost/control.h"
 
+#include <limits.h>
 #include <linux/virtio_config.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -424,11 +425,12 @@ static void ring_failed(struct vdb__vhost *v)
 
 static int patience(const struct vdb__vhost *v)
 {
-	uint64_t ns = now();
+	uint64_t ns = now(), ms;
 
 	if (v->up || !v->config.reconnect_ms)
 		return -1;
-	return v->retry_at > ns ? (int)((v->retry_at - ns) / 1000000u) + 1 : 0;
+	ms = v->retry_at > ns ? (v->retry_at - ns) / 1000000u + 1 : 0;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 static void wait_for_events(struct vdb__vhost *v)
