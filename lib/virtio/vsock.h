@@ -131,6 +131,7 @@ struct vdb__vsock_listener {
 	int fd; /* -1: none */
 	bool seqpacket;
 	bool known, armed; /* as of a connection */
+	bool over;         /* its owner has shut it down */
 	uint64_t dev, ino; /* of the file that is ours to remove; 0: none */
 };
 enum { VDB__VSOCK_LISTENERS = 2 }; /* one for each type */
@@ -290,7 +291,7 @@ void vdb__vsock_watch_listener(struct vdb__vsock *v);
 void vdb__vsock_close_listener(struct vdb__vsock *v);
 void vdb__vsock_listen_init(struct vdb__vsock *v);
 /* Somebody has come. */
-void vdb__vsock_accept(struct vdb__vsock *v, struct vdb__vsock_listener *listener);
+void vdb__vsock_accept(struct vdb__vsock *v, struct vdb__vsock_listener *listener, uint32_t events);
 /* A host program has said something, which should be its CONNECT. */
 void vdb__vconn_hello(struct vdb__vconn *c);
 /* The host's end for a guest that connects to `port`: an fd, or -errno. */

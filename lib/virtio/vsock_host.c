@@ -279,7 +279,7 @@ static void take_events(struct vdb__vsock *v)
 		struct vdb__vsock_listener *listener = listener_of(v, events[i].data.ptr);
 
 		if (listener)
-			vdb__vsock_accept(v, listener);
+			vdb__vsock_accept(v, listener, events[i].events);
 		else
 			on_event(events[i].data.ptr, events[i].events);
 	}

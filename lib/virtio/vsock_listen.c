@@ -118,7 +118,7 @@ void vdb__vsock_listen_init(struct vdb__vsock *v)
 
 static void watch(struct vdb__vsock *v, struct vdb__vsock_listener *l)
 {
-	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = l};
+	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = l};
 
 	if (l->fd < 0 || l->armed)
 		return;
@@ -168,7 +168,9 @@ static bool not_accepted(struct vdb__vsock *v, struct vdb__vsock_listener *liste
 {
 	if (err == ECONNABORTED || err == EINTR)
 		return true;
-	if (err == EINVAL) /* its owner has shut it down: it is ready for ever, and nobody will come */
+	/* It is ready for ever then, and nobody will come. Of a Unix socket accept() says only that nobody is
+	 * there. */
+	if (err == EINVAL || (err == EAGAIN && listener->over))
 		close_listener(v, listener);
 	else if (err != EAGAIN)
 		accept_later(v);
@@ -194,9 +196,10 @@ static bool accept_one(struct vdb__vsock *v, struct vdb__vsock_listener *listene
 	return true;
 }
 
-void vdb__vsock_accept(struct vdb__vsock *v, struct vdb__vsock_listener *listener)
+void vdb__vsock_accept(struct vdb__vsock *v, struct vdb__vsock_listener *listener, uint32_t events)
 {
 	listener->armed = false;
+	listener->over |= (events & (EPOLLHUP | EPOLLRDHUP)) != 0;
 	for (unsigned i = 0; i < ACCEPTS && vdb__vsock_has_room(v); i++)
 		if (!accept_one(v, listener))
 			break;
