@@ -78,6 +78,14 @@ static bool one_thread(void)
 	return stat("/proc/self/task", &st) || st.st_nlink <= 3;
 }
 
+static int not_to_be_had(struct vdb_sandbox *sandbox, const char *why, const char *detail)
+{
+	int err = vdb__sandbox_lacks(sandbox, VDB_SANDBOX_NAMESPACES, "%s%s", why, detail);
+
+	return err ? err
+	           : vdb__fail(EOPNOTSUPP, "sandbox: %s", vdb_sandbox_why(sandbox, VDB_SANDBOX_NAMESPACES));
+}
+
 VDB_EXPORT int vdb_sandbox_isolate(struct vdb_sandbox *sandbox)
 {
 	uid_t uid = geteuid();
@@ -89,15 +97,13 @@ VDB_EXPORT int vdb_sandbox_isolate(struct vdb_sandbox *sandbox)
 	if (!one_thread())
 		return vdb__fail(EBUSY,
 		                 "sandbox: namespaces are for a process of one thread: isolate it earlier");
+	if (vdb__root_is_whole(sandbox))
+		return not_to_be_had(sandbox, "one of its paths is /, and no root is without that;",
+		                     " use a folder below");
 	err = try(sandbox, uid, gid);
-	if (err) {
-		err = vdb__sandbox_lacks(sandbox, VDB_SANDBOX_NAMESPACES,
-		                         "this host lets this user make no user namespace (%s)",
-		                         strerrordesc_np(err));
-		return err ? err
-		           : vdb__fail(EOPNOTSUPP, "sandbox: %s",
-		                       vdb_sandbox_why(sandbox, VDB_SANDBOX_NAMESPACES));
-	}
+	if (err)
+		return not_to_be_had(sandbox,
+		                     "this host lets this user make no namespaces: ", strerrordesc_np(err));
 	err = become(uid, gid);
 	if (err)
 		return vdb__fail_sys(err, "sandbox: namespaces");

@@ -77,6 +77,19 @@ static int place(const struct vdb_sandbox_path *path, int fd)
 	return err;
 }
 
+bool vdb__root_is_whole(const struct vdb_sandbox *sandbox)
+{
+	struct stat root, st;
+
+	if (stat("/", &root))
+		return false;
+	for (uint32_t i = 0; i < sandbox->config.path_count; i++)
+		if (!stat(sandbox->paths[i].path, &st) && st.st_dev == root.st_dev &&
+		    st.st_ino == root.st_ino)
+			return true;
+	return false;
+}
+
 /* With what the sanitizers' run time looks at, in builds that have them. */
 #ifdef VDB__SANITIZED
 #define MORE 1u

@@ -62,4 +62,7 @@ int vdb__capabilities_drop(void);
 /* A root folder of nothing but the paths. */
 int vdb__root_move(struct vdb_sandbox *sandbox);
 
+/* One of them is all there is, so there would be nothing to hide. */
+bool vdb__root_is_whole(const struct vdb_sandbox *sandbox);
+
 #endif

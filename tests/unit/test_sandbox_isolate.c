@@ -136,6 +136,27 @@ START_TEST(whoever_it_is_has_namespaces_and_an_empty_root)
 }
 END_TEST
 
+static void whole(void)
+{
+	const struct vdb_sandbox_path path = {.path = "/tmp/../", .access = VDB_SANDBOX_READ};
+	const struct vdb_sandbox_config config = {
+	        .size = sizeof(config), .parts = VDB_SANDBOX_NAMESPACES, .paths = &path, .path_count = 1};
+	struct vdb_sandbox *sandbox;
+
+	check(vdb_sandbox_create(&config, &sandbox) == 0, "create");
+	check(vdb_sandbox_isolate(sandbox) == -EOPNOTSUPP, "isolate");
+	check(strstr(vdb_errmsg(), "paths is /") != NULL, "why");
+	check(strstr(vdb_sandbox_why(sandbox, VDB_SANDBOX_NAMESPACES), "paths is /") != NULL, "why, later");
+	vdb_sandbox_destroy(sandbox);
+	_exit(0);
+}
+
+START_TEST(a_path_that_is_everything_leaves_nothing_to_hide)
+{
+	in_a_child(whole);
+}
+END_TEST
+
 START_TEST(a_process_of_two_threads_is_refused)
 {
 	in_a_child(with_two_threads);
@@ -148,6 +169,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, whoever_it_is_has_namespaces_and_an_empty_root, 0, 2);
+	tcase_add_test(tc, a_path_that_is_everything_leaves_nothing_to_hide);
 	tcase_add_test(tc, a_process_of_two_threads_is_refused);
 	return test_run("sandbox_isolate", tc);
 }
