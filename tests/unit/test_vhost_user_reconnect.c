@@ -108,7 +108,7 @@ START_TEST(f20_a_reset_while_it_is_away_forgets_what_was_in_flight)
 	vu_rig_wait_connected(true);
 	virtio_rig_up(rig, 0, 1);
 	virtio_rig_echo(rig, 0);
-	ck_assert_uint_eq(vu->asked[VU_GET_INFLIGHT_FD], 2);
+	ck_assert_uint_eq(vdb__load(&vu->asked[VU_GET_INFLIGHT_FD]), 2);
 	vu_rig_close();
 }
 END_TEST
