@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The same guest sends and receives the same frames in two VMMs. A case is VMM-RING-WORK-SIZE, and what
- * follows:
+ * follows.
  *
- *     VMM    vdb: the library; qemu: QEMU's microvm, virtio-net in its main loop; vhost: QEMU, virtio-net in
- *            the kernel, where there is /dev/vhost-net
- *     RING   split, packed; -plain: without EVENT_IDX
- *     WORK   send: from the guest to a tap, whose host drops the frames; receive: from a tap whose queue is
- *            full (net_sender.c); ping: echo requests to the host's IP stack, one at a time; pings: 64 at a
- * time; pair: from one device of the guest to its other one, over a -switch (the library's), a -bridge (the
- * kernel's, two taps), -sockets (QEMU's dgram netdevs) or a -hub (QEMU's, within one process) SIZE   64, 1500
- * (1514 bytes of frame), 64k (TCP: 45 segments of an Ethernet, if anybody segments it) -asleep, -calls    no
- * polling; the system calls are counted (which takes time)
+ * VMM: vdb, the library; qemu, QEMU's microvm, virtio-net in its main loop; vhost, QEMU, virtio-net in the
+ * kernel, where there is /dev/vhost-net.
+ *
+ * RING: split, packed; -plain: without EVENT_IDX.
+ *
+ * WORK: send, from the guest to a tap, whose host drops the frames; receive, from a tap whose queue is full
+ * (net_sender.c); ping, echo requests to the host's IP stack, one at a time; pings, 64 at a time; send-uplink
+ * and pings-uplink, the same through the library's switch and a cable to the tap; pair, from one device of
+ * the guest to its other one, over a -switch (the library's), a -bridge (the kernel's, two taps), -sockets
+ * (QEMU's dgram netdevs) or a -hub (QEMU's, within one process).
+ *
+ * SIZE: 64, 1500 (1514 bytes of frame), 64k (TCP: 45 segments of an Ethernet, if anybody segments it).
+ *
+ * -asleep, -calls: no polling; the system calls are counted (which takes time).
  *
  * Or it is one of these, on a split ring and a tap, the loop asleep when it can be:
  *
- *     beside, beside-send, beside-receive    round trips of a disk, whose requests come one by one: alone,
- * while the guest floods transmit, while the host floods receive. The disk is -f FILE, in the page cache.
- * Disk and network are tenants of their own on one loop; with -poll it looks all the time idle, idle-qemu
- * wake-ups of all threads of a VM that does nothing, with net and (idle) vsock
+ * beside, beside-send, beside-receive: round trips of a disk, whose requests come one by one, alone, while
+ * the guest floods transmit, while the host floods receive. The disk is -f FILE, in the page cache. Disk and
+ * network are tenants of their own on one loop; with -poll it looks all the time.
+ *
+ * idle, idle-qemu: wake-ups of all threads of a VM that does nothing, with net and (idle) vsock.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,14 +55,17 @@ static const struct {
 	const char *name, *op, *what;
 	uint32_t between, depth;
 	uint32_t frames; /* on the wire, for each that the guest counts */
-} works[] = {{"send", "op=send", "guest to host", NET_TAP, 1, 1},
-             {"receive", "op=receive", "host to guest", NET_TAP, 1, 1},
-             {"pings", "op=ping", "guest to host and back, 64 at a time", NET_TAP, 64, 2},
-             {"ping", "op=ping", "guest to host and back", NET_TAP, 1, 2},
-             {"pair-switch", "op=pair", "device to device, the library's switch", NET_SWITCH, 192, 1},
-             {"pair-bridge", "op=pair", "device to device, two taps and a bridge", NET_BRIDGE, 192, 1},
-             {"pair-sockets", "op=pair", "device to device, datagram sockets", NET_SOCKETS, 192, 1},
-             {"pair-hub", "op=pair", "device to device, a hub within the process", NET_HUB, 192, 1}};
+} works[] = {
+        {"send-uplink", "op=send", "guest to host, by a switch and its uplink", NET_UPLINK, 1, 1},
+        {"pings-uplink", "op=ping", "guest to host and back by an uplink, 64 at a time", NET_UPLINK, 64, 2},
+        {"send", "op=send", "guest to host", NET_TAP, 1, 1},
+        {"receive", "op=receive", "host to guest", NET_TAP, 1, 1},
+        {"pings", "op=ping", "guest to host and back, 64 at a time", NET_TAP, 64, 2},
+        {"ping", "op=ping", "guest to host and back", NET_TAP, 1, 2},
+        {"pair-switch", "op=pair", "device to device, the library's switch", NET_SWITCH, 192, 1},
+        {"pair-bridge", "op=pair", "device to device, two taps and a bridge", NET_BRIDGE, 192, 1},
+        {"pair-sockets", "op=pair", "device to device, datagram sockets", NET_SOCKETS, 192, 1},
+        {"pair-hub", "op=pair", "device to device, a hub within the process", NET_HUB, 192, 1}};
 
 static const struct {
 	const char *name;
@@ -123,6 +132,8 @@ static bool possible(const struct net_job *job)
 	switch (job->between) {
 	case NET_SWITCH:
 		return ours;
+	case NET_UPLINK:
+		return ours && !job->segments;
 	case NET_SOCKETS:
 	case NET_HUB:
 		return !ours && !job->vhost && !job->segments;
@@ -164,9 +175,9 @@ static bool understand(const char *name, struct named *n)
 static void make_network(const struct net_job *job)
 {
 	tap_namespace();
-	if (job->between == NET_TAP || job->between == NET_BRIDGE)
+	if (job->between == NET_TAP || job->between == NET_UPLINK || job->between == NET_BRIDGE)
 		tap_make(NET_TAP_0, NET_HOST);
-	if (job->between == NET_TAP)
+	if (job->between == NET_TAP || job->between == NET_UPLINK)
 		tap_address(NET_TAP_0);
 	if (job->between == NET_BRIDGE) {
 		tap_make(NET_TAP_1, NET_HOST + 1);
@@ -198,13 +209,21 @@ static void run(const struct bench_options *o, const struct net_job *job, char *
 		net_sender_stop(sender, o);
 }
 
+/* A switch drops what there is no room for: what came out counts. */
+static double came_out(const struct net_job *job, uint64_t all)
+{
+	if (job->between != NET_UPLINK || strcmp(job->op, "op=send") != 0)
+		return 1;
+	return (double)tap_received(NET_TAP_0) / (double)all;
+}
+
 static void report(const struct bench_options *o, const char *name, const struct named *n, const char *text,
                    uint64_t calls)
 {
 	const struct bench_case c = {.name = name};
 	const char *done = said_done(text);
 	uint64_t completed = said_number(done, " completed="), all = said_number(done, " all=");
-	double seconds = bench_ticks_to_ns((double)said_number(done, " ran=")) / 1e9;
+	double seconds = bench_ticks_to_ns((double)said_number(done, " ran=")) / 1e9, part;
 
 	if (said_number(done, " wrong=") || !completed || seconds <= 0)
 		bench_die(BENCH_FAILED, "it went wrong: %s", text);
@@ -214,11 +233,14 @@ static void report(const struct bench_options *o, const char *name, const struct
 		bench_row(o, &c, "calls", (double)calls / (double)(all * n->frames), "", n->what);
 		return;
 	}
-	bench_row(o, &c, "rate", (double)completed / seconds, "1/s", n->what);
-	bench_row(o, &c, "bytes", (double)said_number(done, " bytes=") / seconds / 1e6, "MB/s",
+	part = came_out(&n->job, all);
+	bench_row(o, &c, "rate", (double)completed * part / seconds, "1/s", n->what);
+	bench_row(o, &c, "bytes", (double)said_number(done, " bytes=") * part / seconds / 1e6, "MB/s",
 	          "  their bytes");
 	bench_row(o, &c, "rung", (double)said_number(done, " rung=") / (double)all, "",
 	          "  doorbells rung, per frame");
+	if (part < 1)
+		bench_row(o, &c, "lost", 1 - part, "", "  of them dropped by the switch");
 	if (!strncmp(n->job.op, "op=pair", 7))
 		bench_row(o, &c, "lost", (double)said_number(done, " lost=") / (double)all, "",
 		          "  of them lost on the way");

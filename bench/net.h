@@ -13,8 +13,9 @@
 #define NET_PACKED (1u << 0) /* rings */
 #define NET_PLAIN (1u << 1)  /* without EVENT_IDX, which QEMU's split ring is faster without */
 
-/* What is between the two devices of op=pair; others have one device on a tap. */
-enum { NET_TAP, NET_SWITCH, NET_BRIDGE, NET_SOCKETS, NET_HUB };
+/* What is between the two devices of op=pair; others have one device on a tap, or on a switch with a tap as
+ * its uplink. */
+enum { NET_TAP, NET_UPLINK, NET_SWITCH, NET_BRIDGE, NET_SOCKETS, NET_HUB };
 
 #define NET_TAP_0 "bench-tap0"
 #define NET_TAP_1 "bench-tap1"

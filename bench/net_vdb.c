@@ -31,6 +31,7 @@ struct net {
 	struct vmm m;
 	struct vdb_loop *loop;
 	struct vdb_switch *sw;
+	struct vdb_cable *uplink;
 	struct vdb_virtio_config at;
 	struct plug plugs[DEVICES];
 	uint32_t count;
@@ -58,19 +59,37 @@ static void plug_device(struct net *n, struct vdb_virtio *device)
 	bench_must(vdb_virtio_mmio_create(n->m.vm, device, &config, &plug->mmio));
 }
 
-static struct vdb_netdev *make_netdev(struct net *n, const struct net_job *job, unsigned i)
+static struct vdb_netdev *open_tap(unsigned i)
 {
 	const struct vdb_tap_config tap = {.size = sizeof(tap), .name = i ? NET_TAP_1 : NET_TAP_0};
 	struct vdb_netdev *netdev;
 
-	if (job->between != NET_SWITCH) {
-		bench_must(vdb_netdev_tap(&tap, &netdev));
-		return netdev;
-	}
+	bench_must(vdb_netdev_tap(&tap, &netdev));
+	return netdev;
+}
+
+static struct vdb_netdev *new_port(struct net *n)
+{
+	struct vdb_netdev *netdev;
+
 	if (!n->sw)
 		bench_must(vdb_switch_create(n->loop, NULL, &n->sw));
 	bench_must(vdb_switch_port(n->sw, NULL, &netdev));
 	return netdev;
+}
+
+static void make_uplink(struct net *n)
+{
+	const struct vdb_cable_config cable = {.size = sizeof(cable), .netdev = {new_port(n), open_tap(0)}};
+
+	bench_must(vdb_cable_create(n->loop, &cable, &n->uplink));
+	vdb_netdev_destroy(cable.netdev[0]);
+	vdb_netdev_destroy(cable.netdev[1]);
+}
+
+static struct vdb_netdev *make_netdev(struct net *n, const struct net_job *job, unsigned i)
+{
+	return job->between == NET_SWITCH || job->between == NET_UPLINK ? new_port(n) : open_tap(i);
 }
 
 static void plug_nic(struct net *n, const struct net_job *job, unsigned i)
@@ -141,7 +160,9 @@ static void make(struct net *n, const struct bench_options *o, const struct net_
 	n->at = (struct vdb_virtio_config){
 	        .size = sizeof(n->at), .mem = n->m.mem, .loop = n->loop, .queue_size = QUEUE};
 	plug_nic(n, job, 0);
-	if (job->between != NET_TAP)
+	if (job->between == NET_UPLINK)
+		make_uplink(n);
+	else if (job->between != NET_TAP)
 		plug_nic(n, job, 1);
 	if (job->disk)
 		plug_disk(n, o);
@@ -149,8 +170,20 @@ static void make(struct net *n, const struct bench_options *o, const struct net_
 		plug_vsock(n);
 }
 
+static void cut_uplink(struct net *n)
+{
+	struct vdb_gate *gone;
+
+	if (!n->uplink)
+		return;
+	gone = bench_gate();
+	vdb_cable_destroy(n->uplink, bench_gate_open, vdb_gate_ref(gone));
+	bench_gate_wait(gone);
+}
+
 static void unplug(struct net *n)
 {
+	cut_uplink(n);
 	for (uint32_t i = 0; i < n->count; i++) {
 		struct vdb_gate *gone = bench_gate();
 
