@@ -21,6 +21,7 @@
 #include "port.h"
 #include "ring.h"
 #include "runtime.h"
+#include "start.h"
 #include "virtio_mmio.h"
 #include "virtq.h"
 #include "words.h"
@@ -31,17 +32,8 @@
 #define QUEUE_MEMORY 0x300000ull /* what lies where; the image ends before */
 #define BUFFERS 0x400000ull
 #define BUFFERS_END 0x3000000ull
-#define MICROVM_BASE 0xfeb00000ull /* 24 slots of 512 bytes */
-#define MICROVM_STEP 0x200u
-#define MICROVM_SLOTS 24u
 #define DISARM_EVERY 8192u /* see virtq_split_disarm() */
 #define PIC_MASK 0x21u     /* of the first; its pin 5 may be the disk's */
-
-struct hvm_start_info {
-	uint32_t magic, version, flags, modules;
-	uint64_t module_list, cmdline, rsdp;
-};
-#define HVM_START_MAGIC 0x336ec578u
 
 /* One request, as drivers have it: header, status and table beside each other. */
 static struct slot {
@@ -91,20 +83,12 @@ static bool find_by_word(void)
 	return at && virtio_mmio_find(&disk, words_parse(at)) && disk.id == VIRTIO_ID_BLOCK;
 }
 
-static bool find_in_slots(void)
-{
-	for (uint32_t i = 0; i < MICROVM_SLOTS; i++)
-		if (virtio_mmio_find(&disk, MICROVM_BASE + i * MICROVM_STEP) && disk.id == VIRTIO_ID_BLOCK)
-			return true;
-	return false;
-}
-
 static void open_disk(void)
 {
 	uint64_t features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX);
 	uint16_t size;
 
-	if (!find_by_word() && !find_in_slots())
+	if (!find_by_word() && !start_device(&disk, VIRTIO_ID_BLOCK))
 		give_up("no disk");
 	features |= words_find(cmdline, "packed") ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0;
 	features |= job.event ? VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) : 0;
@@ -341,14 +325,8 @@ static void work(void)
 
 static void read_job(uint64_t start)
 {
-	const struct hvm_start_info *info = (const void *)(uintptr_t)start;
-	const char *text;
-
-	if (info->magic != HVM_START_MAGIC)
+	if (!start_cmdline(start, cmdline, sizeof(cmdline)))
 		give_up("this is not hvm_start_info");
-	text = (const void *)(uintptr_t)info->cmdline;
-	for (uint32_t i = 0; i + 1 < sizeof(cmdline) && text[i]; i++)
-		cmdline[i] = text[i];
 	job.native = words_find(cmdline, "doorbell=");
 	job.event = words_find(cmdline, "event");
 	job.table = words_find(cmdline, "table");

@@ -23,6 +23,7 @@
 #include "nic.h"
 #include "port.h"
 #include "runtime.h"
+#include "start.h"
 #include "virtio_mmio.h"
 #include "vsock_idle.h"
 #include "words.h"
@@ -31,21 +32,12 @@
 #define QUEUES_STEP 0x10000ull
 #define BUFFERS 0x400000ull
 #define BUFFERS_END 0x3f00000ull
-#define SMALL 2048u                /* a buffer for frames of an Ethernet */
-#define LARGE 0x11000u             /* for any */
-#define MICROVM_BASE 0xfeb00000ull /* 24 slots of 512 bytes, and as many behind them for ours */
-#define MICROVM_STEP 0x200u
-#define MICROVM_SLOTS 32u
+#define SMALL 2048u             /* a buffer for frames of an Ethernet */
+#define LARGE 0x11000u          /* for any */
 #define BATCH 32u               /* frames before they are published, either way */
 #define PATIENCE 40000000000ull /* ticks without a frame: many seconds */
 #define LOST 400000000ull       /* ticks after which frames from device to device do not come any more */
 #define PIC_MASK 0x21u          /* of the first; some pin of its may be a device's */
-
-struct hvm_start_info {
-	uint32_t magic, version, flags, modules;
-	uint64_t module_list, cmdline, rsdp;
-};
-#define HVM_START_MAGIC 0x336ec578u
 
 static struct {
 	bool segments;
@@ -75,8 +67,8 @@ _Noreturn static void give_up(const char *why)
 
 static bool find_device(struct virtio *dev, uint32_t id, uint8_t mac)
 {
-	for (uint32_t i = 0; i < MICROVM_SLOTS; i++)
-		if (virtio_mmio_find(dev, MICROVM_BASE + i * MICROVM_STEP) && dev->id == id &&
+	for (uint32_t i = 0; i < START_SLOT_COUNT; i++)
+		if (virtio_mmio_find(dev, START_SLOTS + i * START_SLOT_BYTES) && dev->id == id &&
 		    (!mac || virtio_read8(dev->config + 5) == mac))
 			return true;
 	return false;
@@ -497,14 +489,8 @@ static void do_idle(void)
 
 static void read_cmdline(uint64_t start)
 {
-	const struct hvm_start_info *info = (const void *)(uintptr_t)start;
-	const char *text;
-
-	if (info->magic != HVM_START_MAGIC)
+	if (!start_cmdline(start, cmdline, sizeof(cmdline)))
 		give_up("this is not hvm_start_info");
-	text = (const void *)(uintptr_t)info->cmdline;
-	for (uint32_t i = 0; i + 1 < sizeof(cmdline) && text[i]; i++)
-		cmdline[i] = text[i];
 }
 
 static void read_job(void)
