@@ -11,11 +11,11 @@
  */
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/atomic.h"
 #include "base/error.h"
 #include "io/request.h"
+#include "net/copy.h"
 #include "net/tap.h"
 
 #define PATIENCE_NS 1000000000u
@@ -65,15 +65,6 @@ static struct vdb__tap_queue *queue_of(const struct vdb_req *packet)
 
 /* ---- In one piece ---- */
 
-static void copy_small(struct small *small, const struct vdb_req *packet)
-{
-	size_t at = 0;
-
-	for (uint32_t i = 0; i < packet->niov; at += packet->iov[i++].iov_len)
-		memcpy(small->bytes + at, packet->iov[i].iov_base, packet->iov[i].iov_len);
-	small->iov = (struct iovec){small->bytes, at};
-}
-
 /* What is to be written, until it is finished. */
 static void gather(struct vdb__tap_queue *queue, struct vdb_req *packet)
 {
@@ -85,7 +76,8 @@ static void gather(struct vdb__tap_queue *queue, struct vdb_req *packet)
 		return;
 	queue->smalls->free = small->next;
 	queue->copies++;
-	copy_small(small, packet);
+	vdb__iov_get(packet->iov, 0, small->bytes, packet->readable);
+	small->iov = (struct iovec){small->bytes, packet->readable};
 	packet->io.iov = &small->iov;
 	packet->io.niov = 1;
 }
