@@ -344,12 +344,6 @@ static void read_job(uint64_t start)
 		give_up("what the command line asks for");
 }
 
-static void tell(const char *name, uint64_t value)
-{
-	port_text(name);
-	port_number(value);
-}
-
 void guest_main(uint64_t start, uint64_t unused1, uint64_t unused2)
 {
 	(void)unused1;
@@ -362,12 +356,12 @@ void guest_main(uint64_t start, uint64_t unused1, uint64_t unused2)
 	else
 		open_disk();
 	work();
-	tell("done completed=", tally.completed);
-	tell(" ran=", tally.ran);
-	tell(" all=", tally.all);
-	tell(" wrong=", tally.wrong);
-	tell(" rung=", job.native ? ring.rung : tally.rung);
-	tell(" p50=", histogram_percentile(&trips, 50));
-	tell(" p99=", histogram_percentile(&trips, 99));
+	port_field("done completed=", tally.completed);
+	port_field(" ran=", tally.ran);
+	port_field(" all=", tally.all);
+	port_field(" wrong=", tally.wrong);
+	port_field(" rung=", job.native ? ring.rung : tally.rung);
+	port_field(" p50=", histogram_percentile(&trips, 50));
+	port_field(" p99=", histogram_percentile(&trips, 99));
 	port_end(0);
 }

@@ -524,12 +524,6 @@ static void do_work(void)
 	give_up("what the command line asks for");
 }
 
-static void tell(const char *name, uint64_t value)
-{
-	port_text(name);
-	port_number(value);
-}
-
 void guest_main(uint64_t start, uint64_t unused1, uint64_t unused2)
 {
 	(void)unused1;
@@ -538,14 +532,14 @@ void guest_main(uint64_t start, uint64_t unused1, uint64_t unused2)
 	read_cmdline(start);
 	read_job();
 	do_work();
-	tell("done completed=", tally.completed);
-	tell(" ran=", tally.ran);
-	tell(" all=", tally.all);
-	tell(" wrong=", tally.wrong + nics[0].wrong + nics[1].wrong);
-	tell(" lost=", tally.lost);
-	tell(" bytes=", tally.bytes);
-	tell(" rung=", nics[0].rung + nics[1].rung);
-	tell(" p50=", histogram_percentile(&trips, 50));
-	tell(" p99=", histogram_percentile(&trips, 99));
+	port_field("done completed=", tally.completed);
+	port_field(" ran=", tally.ran);
+	port_field(" all=", tally.all);
+	port_field(" wrong=", tally.wrong + nics[0].wrong + nics[1].wrong);
+	port_field(" lost=", tally.lost);
+	port_field(" bytes=", tally.bytes);
+	port_field(" rung=", nics[0].rung + nics[1].rung);
+	port_field(" p50=", histogram_percentile(&trips, 50));
+	port_field(" p99=", histogram_percentile(&trips, 99));
 	port_end(0);
 }

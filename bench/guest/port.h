@@ -24,6 +24,13 @@ static inline void port_number(uint64_t value)
 		guest_out8(PORT_TEXT, (uint8_t)digits[--n]);
 }
 
+/* "name=" or the like, and its value. */
+static inline void port_field(const char *name, uint64_t value)
+{
+	port_text(name);
+	port_number(value);
+}
+
 /* A last line feed, and the end. */
 _Noreturn static inline void port_end(uint8_t status)
 {

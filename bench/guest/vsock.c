@@ -359,12 +359,6 @@ static void do_work(void)
 	give_up("what the command line asks for");
 }
 
-static void tell(const char *name, uint64_t value)
-{
-	port_text(name);
-	port_number(value);
-}
-
 void guest_main(uint64_t start, uint64_t unused1, uint64_t unused2)
 {
 	(void)unused1;
@@ -386,13 +380,13 @@ void guest_main(uint64_t start, uint64_t unused1, uint64_t unused2)
 		give_up("the host has ended it");
 	say(VIRTIO_VSOCK_OP_SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND);
 	await(&link.over, "there is no end");
-	tell("done completed=", tally.completed);
-	tell(" ran=", tally.ran);
-	tell(" all=", tally.all);
-	tell(" wrong=", tally.wrong);
-	tell(" bytes=", tally.bytes);
-	tell(" rung=", tally.rung);
-	tell(" p50=", histogram_percentile(&trips, 50));
-	tell(" p99=", histogram_percentile(&trips, 99));
+	port_field("done completed=", tally.completed);
+	port_field(" ran=", tally.ran);
+	port_field(" all=", tally.all);
+	port_field(" wrong=", tally.wrong);
+	port_field(" bytes=", tally.bytes);
+	port_field(" rung=", tally.rung);
+	port_field(" p50=", histogram_percentile(&trips, 50));
+	port_field(" p99=", histogram_percentile(&trips, 99));
 	port_end(0);
 }
